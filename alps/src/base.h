@@ -1,0 +1,68 @@
+/* Small stateless helpers that every layer may use. */
+#ifndef ALPS_BASE_H
+#define ALPS_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef ALPS_PARANOID
+#define ALPS_PARANOID 0
+#endif
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define COLD __attribute__((cold, noinline))
+
+/* Programmer errors only: arguments and bytes from the file are checked and give an error code. */
+#ifdef NDEBUG
+#define ALPS_ASSERT(condition) ((void)sizeof(condition))
+#else
+#include <assert.h>
+#define ALPS_ASSERT(condition) assert(condition)
+#endif
+
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
+#define TIB ((uint64_t)1 << 40)
+
+static inline bool is_power_of_two(uint64_t x)
+{
+    return x != 0 && (x & (x - 1)) == 0;
+}
+
+/* Next multiple of a power of two. */
+static inline uint64_t align_up(uint64_t x, uint64_t alignment)
+{
+    return (x + alignment - 1) & ~(alignment - 1);
+}
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Index of the lowest set bit; x is not 0. */
+static inline unsigned lowest_bit(uint64_t x)
+{
+    return (unsigned)__builtin_ctzll(x);
+}
+
+static inline unsigned count_bits(uint64_t x)
+{
+    return (unsigned)__builtin_popcountll(x);
+}
+
+/* floor(log2(x)); x is not 0. */
+static inline unsigned log2_floor(uint64_t x)
+{
+    return 63u - (unsigned)__builtin_clzll(x);
+}
+
+#endif

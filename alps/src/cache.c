@@ -1,0 +1,592 @@
+/* Per-thread caches.
+ *
+ * Idea: a thread that holds a slab is the only writer of its bitmap A, so it keeps the same bits in
+ * DRAM, allocates and frees there, and stores each changed word through. Neither path reads the
+ * heap. Nothing is cached that the heap does not know: killed at any point, the thread leaves A
+ * exact, at most with one block whose pointer was not returned.
+ *
+ * Invariants
+ *   C1 A held slab names this instance in its state word, and pool->map names its record for each of
+ *      its spans. The map is set after the slab is owned and cleared before it is let go.
+ *   C2 free[w] is the complement of word w of A.
+ *   C3 The slabs in a bin's list have free blocks. A slab without any is let go when it is found
+ *      full, so that a process that idles keeps nothing from others that free blocks in it.
+ *   C4 Only the holder touches a record, except for owner and the map, which any thread may read;
+ *      a record's memory is never used for anything else.
+ *
+ * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
+ * parent's.
+ */
+#include "cache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "error.h"
+
+#define FEW_WORDS 16u      /* records come in two sizes */
+#define LIST_MAX 64u       /* slabs with free blocks that a bin keeps */
+#define CHUNK_BYTES (64 * KIB)
+
+_Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
+
+_Thread_local struct cache_tls cache_tls;
+
+static _Thread_local uint64_t thread_identity; /* 0: none yet */
+static uint64_t next_identity = 1;             /* DRAM: */
+static uint64_t next_serial = 1;               /* DRAM: */
+
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct cache_pool *pools;
+static pthread_key_t exit_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* ---- memory of the pool: mapped, linked, given back when the pool closes ---- */
+
+struct mapping {
+    struct mapping *next;
+    size_t bytes;
+};
+
+/* Zeroed memory; the pool's lock is held. */
+static void *pool_map(struct cache_pool *pool, size_t bytes)
+{
+    bytes = align_up(bytes + LAYOUT_LINE, 4096);
+    struct mapping *m =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED)
+        return NULL;
+    m->next = pool->memory;
+    m->bytes = bytes;
+    pool->memory = m;
+    return (char *)m + LAYOUT_LINE;
+}
+
+static void *pool_map_locked(struct cache_pool *pool, size_t bytes)
+{
+    pthread_mutex_lock(&pool->lock);
+    void *p = pool_map(pool, bytes);
+    pthread_mutex_unlock(&pool->lock);
+    return p;
+}
+
+/* ---- records ---- */
+
+static struct cache_slab *record_new(struct cache *cache, unsigned words)
+{
+    unsigned kind = words > FEW_WORDS;
+    struct cache_slab *slab = cache->unused[kind];
+    if (slab != NULL) {
+        cache->unused[kind] = slab->next;
+        return slab;
+    }
+    size_t bytes = align_up(sizeof *slab + (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t), 64);
+    if ((size_t)(cache->chunk_end - cache->chunk) < bytes) {
+        char *chunk = pool_map_locked(cache->pool, CHUNK_BYTES - LAYOUT_LINE);
+        if (chunk == NULL)
+            return NULL;
+        cache->chunk = chunk;
+        cache->chunk_end = chunk + CHUNK_BYTES - LAYOUT_LINE;
+    }
+    slab = (struct cache_slab *)(void *)cache->chunk;
+    cache->chunk += bytes;
+    return slab;
+}
+
+static void record_drop(struct cache *cache, struct cache_slab *slab)
+{
+    unsigned kind = slab->words > FEW_WORDS;
+    slab->next = cache->unused[kind];
+    cache->unused[kind] = slab;
+}
+
+static void set_holder(struct cache_slab *slab, struct cache *holder, bool local_frees)
+{
+    __atomic_store_n(&slab->holder, holder, __ATOMIC_RELAXED); /* DRAM: */
+    __atomic_store_n(&slab->owner, local_frees ? holder : NULL, __ATOMIC_RELAXED); /* DRAM: */
+}
+
+static void set_map(struct cache_pool *pool, const struct cache_slab *slab, struct cache_slab *value)
+{
+    for (unsigned i = 0; i < slab_classes[slab->class].spans; i++)
+        __atomic_store_n(&pool->map[slab->span + i], value, __ATOMIC_RELEASE); /* DRAM: */
+}
+
+/* Fills free and used from what a fold left. */
+static void set_free(struct cache_slab *slab, const uint64_t *allocated, unsigned used)
+{
+    slab->used = used;
+    for (unsigned w = 0; w < slab->words; w++)
+        slab->free[w] = ~allocated[w];
+}
+
+/* Makes the current word one with a free block, from the next on. */
+static bool next_word(struct cache_slab *slab)
+{
+    for (uint32_t i = 1; i <= slab->words; i++) {
+        uint32_t w = slab->word + i;
+        w = w >= slab->words ? w - slab->words : w;
+        if (slab->free[w] != 0) {
+            slab->word = w;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the bin's list ---- */
+
+static void list_add(struct cache_bin *bin, struct cache_slab *slab)
+{
+    slab->previous = NULL;
+    slab->next = bin->first;
+    if (bin->first != NULL)
+        bin->first->previous = slab;
+    else
+        bin->last = slab;
+    bin->first = slab;
+    bin->count++;
+}
+
+static void list_remove(struct cache_bin *bin, struct cache_slab *slab)
+{
+    if (slab->previous != NULL)
+        slab->previous->next = slab->next;
+    else
+        bin->first = slab->next;
+    if (slab->next != NULL)
+        slab->next->previous = slab->previous;
+    else
+        bin->last = slab->previous;
+    bin->count--;
+}
+
+/* ---- holding and letting go ---- */
+
+/* Stops holding: the record is dropped, the slab still owned by the instance. */
+static void unhold(struct cache *cache, struct cache_slab *slab)
+{
+    set_map(cache->pool, slab, NULL);
+    set_holder(slab, NULL, false);
+    record_drop(cache, slab);
+}
+
+/* Holds an owned slab with these bits of A; NULL without memory for a record. */
+static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint64_t span,
+                               unsigned class, const uint64_t *allocated, unsigned used,
+                               bool has_committed)
+{
+    const struct layout *l = &cache->pool->instance->layout;
+    const struct slab_class *c = &slab_classes[class];
+    struct cache_slab *slab = record_new(cache, c->words);
+    if (slab == NULL)
+        return NULL;
+    slab->base = slab_base(l, span, class);
+    slab->bytes = (uint64_t)c->blocks * c->size;
+    slab->reciprocal = c->reciprocal;
+    slab->allocated = slab_allocated(l, span, class);
+    slab->size = c->size;
+    slab->word = 0;
+    slab->words = c->words;
+    slab->bin = bin;
+    slab->span = span;
+    slab->class = class;
+    slab->has_committed = has_committed;
+    set_free(slab, allocated, used);
+    set_holder(slab, cache, !has_committed);
+    set_map(cache->pool, slab, slab);
+    return slab;
+}
+
+/* Holds a slab that the instance owns, if the instance may allocate from it and full or not as
+ * asked; lets go of it otherwise. */
+static struct cache_slab *hold_owned(struct cache *cache, struct cache_bin *bin, uint64_t span,
+                                     unsigned class, bool full_is_good)
+{
+    struct instance *instance = cache->pool->instance;
+    uint64_t allocated[SLAB_WORDS_MAX];
+    unsigned used = slab_fold(&instance->layout, span, class, allocated);
+    bool has_committed, full = used == slab_classes[class].blocks;
+    struct cache_slab *slab = NULL;
+    if ((full_is_good || !full) &&
+        slab_claim_generation(instance, span, class, allocated, &has_committed))
+        slab = hold(cache, bin, span, class, allocated, used, has_committed);
+    if (slab == NULL)
+        slab_release(instance, span, class, !full);
+    return slab;
+}
+
+/* Folds a held slab; returns the number of blocks in use. */
+static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
+{
+    uint64_t allocated[SLAB_WORDS_MAX];
+    const struct layout *l = &cache->pool->instance->layout;
+    unsigned used = slab_fold(l, slab->span, slab->class, allocated);
+    if (slab->has_committed)
+        slab_trim_committed(l, slab->span, slab->class, allocated);
+    set_free(slab, allocated, used);
+    return used;
+}
+
+/* Gives a held slab without blocks back. */
+static void discard(struct cache *cache, struct cache_slab *slab)
+{
+    unhold(cache, slab);
+    slab_destroy(cache->pool->instance, slab->span, slab->class);
+}
+
+/* Lets go of a held slab, whatever is in it. */
+static void let_go(struct cache *cache, struct cache_slab *slab)
+{
+    unsigned used = fold_held(cache, slab);
+    if (used == 0) {
+        discard(cache, slab);
+        return;
+    }
+    unhold(cache, slab);
+    slab_release(cache->pool->instance, slab->span, slab->class,
+                 used < slab_classes[slab->class].blocks);
+}
+
+static void add_to_list(struct cache *cache, struct cache_bin *bin, struct cache_slab *slab)
+{
+    list_add(bin, slab);
+    if (bin->count > LIST_MAX) {
+        struct cache_slab *oldest = bin->last;
+        list_remove(bin, oldest);
+        let_go(cache, oldest);
+    }
+}
+
+int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, bool any)
+{
+    struct instance *instance = cache->pool->instance;
+    struct cache_bin *bin = &set->bins[class];
+    struct cache_slab *slab = bin->current;
+    if (slab != CACHE_NO_SLAB) {
+        if (next_word(slab))
+            return 0;
+        fold_held(cache, slab);
+        if (next_word(slab))
+            return 0;
+        bin->current = CACHE_NO_SLAB;
+        unhold(cache, slab);
+        slab_release(instance, slab->span, class, false);
+    }
+    if (bin->first != NULL) {
+        slab = bin->first;
+        list_remove(bin, slab);
+        bin->current = slab;
+        if (slab->free[slab->word] == 0)
+            next_word(slab);
+        return 0;
+    }
+    uint64_t span;
+    while (slab_find_hinted(instance, class, set->node, &span) ||
+           (any && slab_find_any(instance, class, set->node, &span))) {
+        slab = hold_owned(cache, bin, span, class, false);
+        if (slab != NULL) {
+            bin->current = slab;
+            if (slab->free[0] == 0)
+                next_word(slab);
+            return 0;
+        }
+        any = false;
+    }
+    int rc = slab_create(instance, class, set->node, &span);
+    if (rc != 0)
+        return rc;
+    uint64_t allocated[SLAB_WORDS_MAX];
+    for (unsigned w = 0; w < slab_classes[class].words; w++)
+        allocated[w] = ~slab_word_mask(&slab_classes[class], w);
+    slab = hold(cache, bin, span, class, allocated, 0, false);
+    if (slab == NULL) {
+        slab_destroy(instance, span, class);
+        return error_set(ENOMEM, "no memory for this process's own book-keeping");
+    }
+    bin->current = slab;
+    return 0;
+}
+
+static struct cache_set *next_set(struct cache *cache, unsigned *i)
+{
+    for (; *i <= cache->pool->node_count; ++*i) {
+        struct cache_set *set = *i == 0                ? &cache->anywhere
+                                : cache->nodes == NULL ? NULL
+                                                       : cache->nodes[*i - 1];
+        if (set != NULL) {
+            ++*i;
+            return set;
+        }
+    }
+    return NULL;
+}
+
+void cache_shrink(struct cache *cache)
+{
+    struct cache_set *set;
+    for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
+        for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+            struct cache_bin *bin = &set->bins[class];
+            if (bin->current != CACHE_NO_SLAB && fold_held(cache, bin->current) == 0) {
+                discard(cache, bin->current);
+                bin->current = CACHE_NO_SLAB;
+            }
+            for (struct cache_slab *slab = bin->first, *next; slab != NULL; slab = next) {
+                next = slab->next;
+                if (fold_held(cache, slab) == 0) {
+                    list_remove(bin, slab);
+                    discard(cache, slab);
+                }
+            }
+        }
+}
+
+/* Lets go of all that a cache holds. */
+static void cache_flush(struct cache *cache)
+{
+    struct cache_set *set;
+    for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
+        for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+            struct cache_bin *bin = &set->bins[class];
+            if (bin->current != CACHE_NO_SLAB) {
+                let_go(cache, bin->current);
+                bin->current = CACHE_NO_SLAB;
+            }
+            while (bin->first != NULL) {
+                struct cache_slab *slab = bin->first;
+                list_remove(bin, slab);
+                let_go(cache, slab);
+            }
+        }
+}
+
+struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state)
+{
+    unsigned class = span_class(state);
+    if (!slab_own(cache->pool->instance, span, state))
+        return NULL;
+    struct cache_bin *bin = &cache->anywhere.bins[class];
+    struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
+    if (slab != NULL)
+        add_to_list(cache, bin, slab);
+    return slab;
+}
+
+void cache_emptied(struct cache *cache, struct cache_slab *slab)
+{
+    list_remove(slab->bin, slab);
+    discard(cache, slab);
+}
+
+int cache_give_any(struct cache *cache, struct cache_slab *slab, alps_ptr_t block)
+{
+    if (!slab->has_committed)
+        return cache_give(cache, slab, block);
+    /* A first, then C: between the two the block is free, which is all that counts. The slab stays
+     * while C is written. */
+    slab->used++;
+    int result = cache_give(cache, slab, block);
+    slab->used--;
+    if (result != CACHE_FREED)
+        return result;
+    uint64_t index = slab_index(slab->reciprocal, block - slab->base);
+    fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span,
+                                    slab->class)[index >> 6];
+    fam_store(c, fam_load(c) & ~((uint64_t)1 << (index & 63)));
+    if (slab->used == 0 && slab->bin->current != slab)
+        cache_emptied(cache, slab);
+    return CACHE_FREED;
+}
+
+struct cache_set *cache_set_for(struct cache *cache, int node)
+{
+    struct cache_pool *pool = cache->pool;
+    unsigned i = 0;
+    while (i < pool->node_count && pool->nodes[i] != node)
+        i++;
+    /* If all zones are on one node there is nothing to choose. */
+    if (i == pool->node_count || pool->node_count == 1)
+        return &cache->anywhere;
+    if (cache->nodes == NULL)
+        cache->nodes = pool_map_locked(pool, pool->node_count * sizeof(struct cache_set *));
+    if (cache->nodes == NULL)
+        return &cache->anywhere;
+    if (cache->nodes[i] == NULL) {
+        struct cache_set *set = pool_map_locked(pool, sizeof *set);
+        if (set == NULL)
+            return &cache->anywhere;
+        set->node = node;
+        for (unsigned class = 0; class < SLAB_CLASSES; class ++)
+            set->bins[class].current = CACHE_NO_SLAB;
+        cache->nodes[i] = set;
+    }
+    return cache->nodes[i];
+}
+
+/* ---- threads ---- */
+
+/* The calling thread's cache in a pool, if it has one; the pool's lock is held. */
+static struct cache *own_cache(struct cache_pool *pool)
+{
+    for (struct cache *cache = pool->caches; cache != NULL; cache = cache->next)
+        if (cache->thread == thread_identity)
+            return cache;
+    return NULL;
+}
+
+/* A thread ends: its caches let go of everything and wait for another thread. */
+static void at_thread_exit(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&pools_lock); /* no pool closes meanwhile */
+    for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next) {
+        pthread_mutex_lock(&pool->lock);
+        struct cache *cache = own_cache(pool);
+        pthread_mutex_unlock(&pool->lock);
+        if (cache == NULL)
+            continue;
+        cache_flush(cache);
+        pthread_mutex_lock(&pool->lock);
+        cache->thread = 0;
+        pthread_mutex_unlock(&pool->lock);
+    }
+    cache_tls = (struct cache_tls){0};
+    pthread_mutex_unlock(&pools_lock);
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&pools_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&pools_lock);
+}
+
+static void after_fork_in_child(void)
+{
+    for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next) {
+        pool->forked = true;
+        pool->serial = CACHE_NO_SERIAL;
+        region_forget_files(&pool->instance->layout.region);
+    }
+    pools = NULL;
+    cache_tls = (struct cache_tls){0};
+    pthread_mutex_unlock(&pools_lock);
+}
+
+static void set_up(void)
+{
+    pthread_key_create(&exit_key, at_thread_exit);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+struct cache *cache_get_slow(struct cache_pool *pool)
+{
+    if (thread_identity == 0)
+        thread_identity = __atomic_fetch_add(&next_identity, 1, __ATOMIC_RELAXED); /* DRAM: */
+    pthread_mutex_lock(&pool->lock);
+    struct cache *cache = own_cache(pool), *spare = NULL;
+    for (struct cache *c = pool->caches; c != NULL && cache == NULL; c = c->next)
+        if (c->thread == 0)
+            spare = c;
+    if (cache == NULL && (cache = spare) == NULL && (cache = pool_map(pool, sizeof *cache)) != NULL) {
+        cache->pool = pool;
+        cache->anywhere.node = ALPS_ANY_NODE;
+        for (unsigned class = 0; class < SLAB_CLASSES; class ++)
+            cache->anywhere.bins[class].current = CACHE_NO_SLAB;
+        cache->next = pool->caches;
+        pool->caches = cache;
+    }
+    if (cache != NULL)
+        cache->thread = thread_identity;
+    pthread_mutex_unlock(&pool->lock);
+    if (cache == NULL) {
+        error_set(ENOMEM, "no memory for this process's own book-keeping");
+        return NULL;
+    }
+    pthread_setspecific(exit_key, pool);
+    cache_tls = (struct cache_tls){pool->serial, cache};
+    return cache;
+}
+
+/* ---- pools ---- */
+
+static int list_nodes(struct cache_pool *pool)
+{
+    const struct layout *l = &pool->instance->layout;
+    pool->nodes = calloc(l->zone_count, sizeof *pool->nodes);
+    if (pool->nodes == NULL)
+        return error_set(ENOMEM, "no memory for the list of nodes");
+    for (unsigned zone = 0; zone < l->zone_count; zone++) {
+        int node = (int)fam_load(&layout_zone(l, zone)->node) - 1;
+        unsigned i = 0;
+        while (i < pool->node_count && pool->nodes[i] != node)
+            i++;
+        if (i == pool->node_count && node >= 0)
+            pool->nodes[pool->node_count++] = node;
+    }
+    return 0;
+}
+
+int cache_pool_open(struct cache_pool *pool, struct instance *instance)
+{
+    *pool = (struct cache_pool){.instance = instance};
+    int rc = list_nodes(pool);
+    if (rc != 0)
+        return rc;
+    size_t bytes = instance->layout.span_count * sizeof *pool->map;
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        free(pool->nodes);
+        return error_set(ENOMEM, "no memory for this process's own book-keeping");
+    }
+    pool->map = map;
+    pool->serial = __atomic_fetch_add(&next_serial, 1, __ATOMIC_RELAXED); /* DRAM: */
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_once(&once, set_up);
+    pthread_mutex_lock(&pools_lock);
+    pool->next = pools;
+    pools = pool;
+    pthread_mutex_unlock(&pools_lock);
+    return 0;
+}
+
+void cache_pool_close(struct cache_pool *pool)
+{
+    pthread_mutex_lock(&pools_lock);
+    struct cache_pool **link = &pools;
+    while (*link != pool)
+        link = &(*link)->next;
+    *link = pool->next;
+    pthread_mutex_unlock(&pools_lock);
+
+    munmap(pool->map, pool->instance->layout.span_count * sizeof *pool->map);
+    for (struct mapping *m = pool->memory, *next; m != NULL; m = next) {
+        next = m->next;
+        munmap(m, m->bytes);
+    }
+    pthread_mutex_destroy(&pool->lock);
+    free(pool->nodes);
+}
+
+void cache_pool_moved(struct cache_pool *pool)
+{
+    const struct layout *l = &pool->instance->layout;
+    for (struct cache *cache = pool->caches; cache != NULL; cache = cache->next) {
+        struct cache_set *set;
+        for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
+            for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+                struct cache_slab *slab = set->bins[class].current;
+                if (slab != CACHE_NO_SLAB)
+                    slab->allocated = slab_allocated(l, slab->span, class);
+                for (slab = set->bins[class].first; slab != NULL; slab = slab->next)
+                    slab->allocated = slab_allocated(l, slab->span, class);
+            }
+    }
+}

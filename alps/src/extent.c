@@ -1,0 +1,371 @@
+/* Runs of spans.
+ *
+ * Idea: the state words of the spans are the truth. A run is claimed span by span, each by CAS, in
+ * ascending order: the first span becomes SPAN_CLAIMED with the owner's name, the others SPAN_TAIL
+ * with their distance from it. It is given back in descending order, the first span last. So
+ * between any two steps the run of a claimed span is what follows it without a gap.
+ *
+ * Invariants
+ *   E1 A SPAN_TAIL with distance d belongs to the run that starts d spans before; that span is
+ *      SPAN_CLAIMED, SPAN_SLAB or SPAN_EXTENT.
+ *   E2 A SPAN_SLAB or SPAN_EXTENT of n spans (record.length) is followed by n - 1 SPAN_TAIL spans
+ *      with distances 1 .. n - 1.
+ *   E3 Every span that is not SPAN_FREE lies in a zone whose metadata is backed, every span of a
+ *      slab or extent in a chunk that is backed.
+ *   E4 A span in SPAN_CLAIMED names a slot that is not SLOT_FREE, and its zone is noted as touched
+ *      there.
+ *   E5 record.incarnation of a first span is the one in its state word, and grows with each use.
+ *
+ * Concurrency: who moves the first span from SPAN_FREE, or an extent from SPAN_EXTENT, to
+ * SPAN_CLAIMED by CAS owns the run until it stores the first span's next state (release).
+ *
+ * Crash, allocation    seen as                        repaired by
+ *   killed after
+ *   some CAS           SPAN_CLAIMED and some tails     heir: gives the run back
+ *   record written     the same                        the same
+ *   SPAN_EXTENT        a block of the generation       the one block that was not returned
+ * Crash, free
+ *   SPAN_CLAIMED       freed                           heir: gives the rest back
+ *   some tails free    freed                           the same
+ *
+ * Hints: a zone's count of releases, with the longest free run that somebody saw at that count,
+ * lets a search pass by. An allocation can only shorten the longest run, so a stale hint errs to
+ * the side of looking. A process killed between its release and the count leaves spans that are
+ * not looked for until the next release in that zone, which its heir brings about.
+ */
+#include "extent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+
+struct search {
+    uint64_t count;
+    uint64_t modulus;
+    uint64_t phase;   /* first span = phase modulo modulus */
+    bool backed_only; /* there is no more memory: only what is backed already */
+};
+
+/* The free run at or after a span, inside a zone. */
+struct run {
+    uint64_t first, end;
+};
+
+/* Next free run in a zone that starts at or after from; end == first if there is none. */
+static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from, bool backed_only)
+{
+    const struct layout_zone *z = layout_zone(l, zone);
+    uint64_t zone_first = zone << l->zone_shift;
+    uint64_t end = zone_first + min_u64(fam_load(&z->spans), l->zone_spans);
+    if (fam_load_acquire(&z->meta) == 0) /* never used: all free, but with nothing behind it */
+        return backed_only || from >= end ? (struct run){end, end} : (struct run){from, end};
+
+    uint64_t backed = backed_only ? fam_load_acquire(&z->backed) : ~(uint64_t)0;
+    const fam_word_t *state = from < end ? layout_state(l, from) : NULL;
+    uint64_t first = from;
+    for (; first < end; first++, state++)
+        if (fam_load(state) == SPAN_FREE && (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
+            break;
+    uint64_t stop = first;
+    for (; stop < end; stop++, state++)
+        if (fam_load(state) != SPAN_FREE ||
+            !(backed >> ((stop - zone_first) >> l->chunk_shift) & 1))
+            break;
+    return (struct run){first, stop};
+}
+
+static uint64_t align_first(const struct search *s, uint64_t span)
+{
+    return span + ((s->phase - span) & (s->modulus - 1));
+}
+
+/* Gives back the spans of a run from its end down to its first. */
+static void unclaim(struct instance *instance, uint64_t first, uint64_t count)
+{
+    const struct layout *l = &instance->layout;
+    for (uint64_t i = count; i-- > 0;)
+        fam_store_release(layout_state(l, first + i), SPAN_FREE);
+}
+
+/* Claims exactly these spans. 0; -EAGAIN if somebody else was faster; -ENOMEM if there is no memory
+ * behind them. */
+static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
+{
+    struct layout *l = &instance->layout;
+    uint64_t last_zone = layout_zone_of(l, first + count - 1);
+    for (uint64_t zone = layout_zone_of(l, first); zone <= last_zone; zone++) {
+        int rc = layout_back_meta(l, zone);
+        if (rc != 0)
+            return rc;
+    }
+    instance_touch(instance, layout_zone_of(l, first));
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t expected = SPAN_FREE;
+        uint64_t claimed = i == 0 ? span_claimed(instance->owner) : span_tail(i);
+        if (!fam_cas(layout_state(l, first + i), &expected, claimed)) {
+            unclaim(instance, first, i);
+            return -EAGAIN;
+        }
+    }
+    int rc = layout_back_spans(l, first, count);
+    if (rc != 0)
+        unclaim(instance, first, count);
+    return rc;
+}
+
+/* First-fit in one zone. */
+static int claim_in_zone(struct instance *instance, const struct search *s, uint64_t zone,
+                         uint64_t from, uint64_t *first)
+{
+    const struct layout *l = &instance->layout;
+    struct layout_zone *z = layout_zone(l, zone);
+    uint64_t zone_first = zone << l->zone_shift;
+    uint64_t exist = min_u64(fam_load(&z->spans), l->zone_spans);
+    if (exist < s->count)
+        return -ENOMEM;
+    uint32_t releases = (uint32_t)fam_load_acquire(&z->releases);
+    uint64_t hint = fam_load(&z->longest);
+    if (hint != 0 && (uint32_t)(hint >> 32) == releases && (uint32_t)hint < s->count + 1)
+        return -ENOMEM;
+
+    uint64_t longest = 0;
+    uint64_t at = max_u64(from, zone_first);
+    bool whole = at == zone_first;
+    for (;;) {
+        struct run run = next_run(l, zone, at, s->backed_only);
+        if (run.first == run.end)
+            break;
+        uint64_t start = align_first(s, run.first);
+        if (start + s->count <= run.end) {
+            int rc = claim_run(instance, start, s->count);
+            if (rc == 0)
+                *first = start;
+            if (rc != -EAGAIN)
+                return rc;
+            whole = false;
+            at = start + 1;
+            continue;
+        }
+        longest = max_u64(longest, run.end - run.first);
+        at = run.end;
+    }
+    /* Stored as length + 1, so that no hint is 0. */
+    if (whole && !s->backed_only)
+        fam_store(&z->longest, (uint64_t)releases << 32 | (longest + 1));
+    return -ENOMEM;
+}
+
+/* First-fit across zones, for runs that no single zone has. */
+static int claim_across(struct instance *instance, const struct search *s, int node,
+                        uint64_t *first)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t start = 0, end = 0; /* the run so far: [start, end) */
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        const struct layout_zone *z = layout_zone(l, zone);
+        uint64_t at = zone << l->zone_shift;
+        if (node >= 0 && fam_load(&z->node) != (uint64_t)node + 1)
+            continue;
+        for (;;) {
+            struct run run = next_run(l, zone, at, s->backed_only);
+            if (run.first == run.end)
+                break;
+            if (run.first != end)
+                start = run.first;
+            end = run.end;
+            uint64_t aligned = align_first(s, start);
+            if (aligned + s->count <= end) {
+                int rc = claim_run(instance, aligned, s->count);
+                if (rc == 0)
+                    *first = aligned;
+                if (rc != -EAGAIN)
+                    return rc;
+                start = end;
+            }
+            at = run.end;
+        }
+    }
+    return -ENOMEM;
+}
+
+static int search_zones(struct instance *instance, const struct search *s, int node,
+                        uint64_t *first)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t cursor = __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED); /* DRAM: */
+    if (cursor >= l->span_count)
+        cursor = 0;
+    uint64_t home = layout_zone_of(l, cursor);
+    int rc = -ENOMEM;
+    /* The rest of the zone where the last one was found, then zone by zone from its start. */
+    for (uint64_t i = 0; i <= l->zone_count && rc == -ENOMEM; i++) {
+        uint64_t zone = i == 0 ? home : (home + i - 1) % l->zone_count;
+        if (node >= 0 && fam_load(&layout_zone(l, zone)->node) != (uint64_t)node + 1)
+            continue;
+        rc = claim_in_zone(instance, s, zone, i == 0 ? cursor : 0, first);
+    }
+    if (rc == -ENOMEM && s->count > 1)
+        rc = claim_across(instance, s, node, first);
+    if (rc == 0)
+        __atomic_store_n(&instance->cursor, *first + s->count, __ATOMIC_RELAXED); /* DRAM: */
+    return rc;
+}
+
+int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, int node,
+                 uint64_t *first)
+{
+    const struct layout *l = &instance->layout;
+    struct search s = {.count = count, .modulus = modulus};
+    s.phase = (0 - (l->data_offset >> SPAN_SHIFT)) & (modulus - 1);
+    if (count > l->span_count)
+        return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
+                         l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
+    int rc = search_zones(instance, &s, node, first);
+    if (rc == -ENOMEM) {
+        s.backed_only = true;
+        rc = search_zones(instance, &s, node, first);
+    }
+    return rc;
+}
+
+uint64_t extent_claimed_length(const struct layout *layout, uint64_t first)
+{
+    uint64_t count = 1;
+    while (layout_span_state(layout, first + count) == span_tail(count))
+        count++;
+    return count;
+}
+
+void extent_release(struct instance *instance, uint64_t first, uint64_t count)
+{
+    const struct layout *l = &instance->layout;
+    unclaim(instance, first, count);
+    uint64_t last_zone = layout_zone_of(l, first + count - 1);
+    for (uint64_t zone = layout_zone_of(l, first); zone <= last_zone; zone++)
+        fam_add(&layout_zone(l, zone)->releases, 1);
+    /* What was used last is warm, and filling from below keeps the rest of the heap whole. */
+    if (first < __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED)) /* DRAM: */
+        __atomic_store_n(&instance->cursor, first, __ATOMIC_RELAXED); /* DRAM: */
+}
+
+uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count)
+{
+    struct layout_record *record = layout_record(&instance->layout, first);
+    uint32_t incarnation = (uint32_t)fam_load(&record->incarnation) + 1;
+    fam_store(&record->incarnation, incarnation);
+    fam_store(&record->generation, instance->generation_index);
+    fam_store(&record->length, count);
+    return incarnation;
+}
+
+int extent_alloc(struct instance *instance, uint64_t size, uint64_t alignment, int node,
+                 struct layout_intent *intent, alps_ptr_t *block)
+{
+    if (size > EXTENT_MAX)
+        return error_set(ENOMEM, "%s: %llu bytes are more than a heap can have",
+                         instance->layout.region.files[0].path, (unsigned long long)size);
+    uint64_t count = (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
+    uint64_t modulus = alignment <= SPAN_SIZE ? 1 : alignment >> SPAN_SHIFT;
+    uint64_t first;
+    int rc = extent_claim(instance, count, modulus, node, &first);
+    if (rc != 0)
+        return rc;
+    uint32_t incarnation = extent_begin(instance, first, count);
+    *block = layout_span_offset(&instance->layout, first);
+    if (intent != NULL) {
+        fam_store(&intent->block, *block);
+        fam_store(&intent->incarnation, incarnation);
+        fam_store_release(&intent->op, INTENT_MALLOC);
+    }
+    fam_store_release(layout_state(&instance->layout, first), span_extent(incarnation));
+    return 0;
+}
+
+uint64_t extent_length(const struct layout *layout, uint64_t first)
+{
+    uint64_t length = fam_load(&layout_record(layout, first)->length);
+    return length <= layout->span_count - first ? length : 0;
+}
+
+int extent_free(struct instance *instance, uint64_t first, uint64_t state)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t count = extent_length(l, first);
+    if (count == 0)
+        return error_set(EUCLEAN, "%s: damaged: extent at span %llu has no good length",
+                         l->region.files[0].path, (unsigned long long)first);
+    instance_touch(instance, layout_zone_of(l, first));
+    uint64_t expected = state;
+    if (!fam_cas(layout_state(l, first), &expected, span_claimed(instance->owner)))
+        return -EALREADY;
+    fam_store(&layout_record(l, first)->last_state, state);
+    extent_release(instance, first, count);
+    return 0;
+}
+
+int extent_grow(struct instance *instance, uint64_t count)
+{
+    struct layout *l = &instance->layout;
+    uint64_t present = 0;
+    for (uint64_t zone = 0; zone < l->zone_count; zone++)
+        present += fam_load(&layout_zone(l, zone)->spans);
+    uint64_t wanted = max_u64(count, present / 8);
+
+    /* The first place where that many can be added in a row within a file; else what is left. */
+    uint64_t best = 0, best_start = 0, row = 0, start = 0;
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        uint64_t missing = layout_zone_limit(l, zone) - fam_load(&layout_zone(l, zone)->spans);
+        bool joined = zone % l->file_zones != 0 &&
+                      fam_load(&layout_zone(l, zone)->spans) == 0;
+        if (!joined) {
+            row = 0;
+            start = zone;
+        }
+        row += missing;
+        if (row > best && best < wanted) {
+            best = row;
+            best_start = start;
+        }
+    }
+    if (best < count || best == 0)
+        return error_set(ENOMEM, "%s: the heap is full and cannot grow",
+                         l->region.files[0].path);
+    wanted = min_u64(wanted, best);
+    for (uint64_t zone = best_start, added = 0; added < wanted && zone < l->zone_count; zone++) {
+        uint64_t before = fam_load(&layout_zone(l, zone)->spans);
+        uint64_t limit = layout_zone_limit(l, zone);
+        uint64_t spans = min_u64(before + (wanted - added), limit);
+        if (spans > before) {
+            int rc = layout_extend_zone(l, zone, spans);
+            if (rc != 0)
+                return rc;
+        }
+        added += limit - before;
+    }
+    return 0;
+}
+
+void extent_trim(struct instance *instance, uint64_t zone, uint64_t unit)
+{
+    struct layout *l = &instance->layout;
+    struct layout_zone *z = layout_zone(l, zone);
+    uint64_t zone_first = zone << l->zone_shift;
+    uint64_t spans = layout_zone_spans(l, zone);
+    for (uint64_t at = 0; at < spans; at += unit) {
+        uint64_t count = min_u64(unit, spans - at);
+        uint64_t chunks = (count + ((uint64_t)1 << l->chunk_shift) - 1) >> l->chunk_shift;
+        uint64_t bits = (chunks >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << chunks) - 1)
+                        << (at >> l->chunk_shift);
+        if ((fam_load_acquire(&z->backed) & bits) == 0)
+            continue;
+        /* Held as a claimed run, so that nobody relies on the memory while it goes. */
+        struct run run = next_run(l, zone, zone_first + at, false);
+        if (run.first != zone_first + at || run.end < run.first + count ||
+            claim_run(instance, run.first, count) != 0)
+            continue;
+        fam_and(&z->backed, ~bits);
+        region_punch(&l->region, layout_span_offset(l, run.first), count << SPAN_SHIFT);
+        extent_release(instance, run.first, count);
+    }
+}

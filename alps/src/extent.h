@@ -1,0 +1,42 @@
+/* Runs of spans: claiming and giving back, large blocks, growth, trimming. */
+#ifndef ALPS_EXTENT_H
+#define ALPS_EXTENT_H
+
+#include "instance.h"
+
+#define EXTENT_MAX (LAYOUT_CAPACITY_MAX)
+
+/* Claims count free spans in a row for the instance, with memory behind them. modulus: the offset
+ * of the first is to be a multiple of modulus spans. node: only in zones placed there, or
+ * ALPS_ANY_NODE. -ENOMEM if there is no such run. */
+int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, int node,
+                 uint64_t *first);
+
+/* Gives a run back whose first span this instance has in SPAN_CLAIMED. */
+void extent_release(struct instance *instance, uint64_t first, uint64_t count);
+
+/* Number of spans in the run that starts at a claimed span, as far as it is still there. */
+uint64_t extent_claimed_length(const struct layout *layout, uint64_t first);
+
+/* Starts a new use of a claimed run: returns its incarnation. Generation and length are written. */
+uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count);
+
+/* Allocates a block of its own spans. intent may be NULL. */
+int extent_alloc(struct instance *instance, uint64_t size, uint64_t alignment, int node,
+                 struct layout_intent *intent, alps_ptr_t *block);
+
+/* Frees the extent that starts at a span, found in that state. -EALREADY if somebody else just
+ * did. */
+int extent_free(struct instance *instance, uint64_t first, uint64_t state);
+
+/* Spans of an extent or slab that starts here, as the record says; 0 if that is nonsense. */
+uint64_t extent_length(const struct layout *layout, uint64_t first);
+
+/* Makes at least count more spans exist in a row. -ENOMEM if the capacity does not allow it. */
+int extent_grow(struct instance *instance, uint64_t count);
+
+/* Gives memory behind free spans of a zone back, in pieces of unit spans (a power of two, at least a
+ * chunk). */
+void extent_trim(struct instance *instance, uint64_t zone, uint64_t unit);
+
+#endif

@@ -1,0 +1,52 @@
+/* The public handle, and what the heap_*.c files share. */
+#ifndef ALPS_HEAP_H
+#define ALPS_HEAP_H
+
+#include <alps/alps.h>
+
+#include "cache.h"
+
+struct alps_heap {
+    struct alps_heap_base base; /* first: alps_deref reads it */
+    struct instance instance;
+    struct cache_pool pool; /* read-only: not open, with CACHE_NO_SERIAL */
+    bool readonly;
+    pthread_mutex_t recovery; /* one thread of this handle recovers at a time: the locks of dead
+                                 slots are held by the handle, not by the thread */
+    uint64_t touched[LAYOUT_ZONE_MAX / 64];
+};
+
+static inline struct layout *heap_layout(alps_heap_t *heap)
+{
+    return &heap->instance.layout;
+}
+static inline const char *heap_name(const alps_heap_t *heap)
+{
+    return heap->instance.layout.region.files[0].path;
+}
+
+/* May this process call this handle (to write)? 0, -EINVAL, -ECHILD, -EROFS. */
+int heap_may_read(const alps_heap_t *heap);
+int heap_may_write(const alps_heap_t *heap);
+
+/* Allocates; any alignment. intent may be NULL. */
+int heap_alloc(alps_heap_t *heap, uint64_t size, uint64_t alignment, int node,
+               struct layout_intent *intent, alps_ptr_t *block);
+
+/* Frees. */
+int heap_free(alps_heap_t *heap, alps_ptr_t block);
+
+/* Node that the zone of an offset is placed on, or ALPS_ANY_NODE. */
+int heap_zone_node(const alps_heap_t *heap, alps_ptr_t p);
+
+/* Recovers the dead instances. before_join: the handle has no slot yet. */
+int heap_recover(alps_heap_t *heap, bool before_join, struct alps_recovery *report);
+
+/* Gives back what the instance still owns, which nothing else of this process uses any more.
+ * Returns true if spans carry its generation afterwards. */
+bool heap_settle(struct instance *instance, struct alps_recovery *report);
+
+/* Empties entries of the table of generations that nothing needs. */
+void heap_collect_generations(alps_heap_t *heap);
+
+#endif

@@ -1,0 +1,203 @@
+/* Generations: bulk free, commit, and emptying the table.
+ *
+ * The status of a generation is one word of the table, so a commit is one atomic operation. Spans
+ * carry the index of the entry; those of a committed generation are brought up to date (C := A,
+ * generation 0) whenever somebody has them in hand, before anything else is allocated from them.
+ *
+ * Entry:  0 --instance--> OPEN --close or recovery--> closed --bulk_free--> FREEING --> 0
+ *                          |                            |
+ *                          '--commit--> COMMITTED <-----'   (with or without OPEN)
+ *
+ * Crash, bulk_free: an entry in FREEING is freed further by whoever calls bulk_free again. What is
+ * freed is freed block by block or word by word; what is not yet carries the generation still.
+ */
+#include "heap.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#include "error.h"
+
+/* Calls visit for the first span of every slab and extent that carries a generation, or, with
+ * index < 0, for every one. */
+static void for_each_run(const struct layout *l, int64_t index,
+                         void (*visit)(void *context, uint64_t span, uint64_t state,
+                                       uint64_t generation),
+                         void *context)
+{
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
+        for (uint64_t span = first; span < end; span++) {
+            uint64_t state = fam_load_acquire(layout_state(l, span));
+            if (span_kind(state) != SPAN_SLAB && span_kind(state) != SPAN_EXTENT)
+                continue;
+            uint64_t generation = fam_load_acquire(&layout_record(l, span)->generation);
+            if (index < 0 || generation == (uint64_t)index)
+                visit(context, span, state, generation);
+        }
+    }
+}
+
+struct bulk {
+    struct instance *instance;
+    uint64_t skipped; /* runs that somebody had in hand */
+};
+
+/* Frees the uncommitted blocks of an owned slab of the generation; what stays is permanent. */
+static void free_slab(struct instance *instance, uint64_t span, unsigned class)
+{
+    const struct layout *l = &instance->layout;
+    const struct slab_class *c = &slab_classes[class];
+    uint64_t allocated[SLAB_WORDS_MAX];
+    slab_fold(l, span, class, allocated);
+    fam_word_t *a = slab_allocated(l, span, class), *committed = slab_committed(l, span, class);
+    unsigned left = 0;
+    for (unsigned w = 0; w < c->words; w++) {
+        uint64_t keep = allocated[w] & fam_load(&committed[w]) & slab_word_mask(c, w);
+        left += count_bits(keep);
+        fam_store(&a[w], keep | ~slab_word_mask(c, w));
+    }
+    if (left == 0) {
+        slab_destroy(instance, span, class);
+        return;
+    }
+    fam_store_release(&layout_record(l, span)->generation, 0);
+    slab_release(instance, span, class, true);
+}
+
+static void free_run(void *context, uint64_t span, uint64_t state, uint64_t generation)
+{
+    struct bulk *bulk = context;
+    (void)generation;
+    if (span_kind(state) == SPAN_EXTENT)
+        extent_free(bulk->instance, span, state);
+    else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
+             slab_own(bulk->instance, span, state))
+        free_slab(bulk->instance, span, span_class(state));
+    else
+        bulk->skipped++;
+}
+
+/* Finds the entry of a generation that is not open; one that is left by the dead is closed first. */
+static int find_closed(alps_heap_t *heap, alps_gen_t number, fam_word_t **entry, uint64_t *word,
+                       int64_t *index)
+{
+    const struct layout *l = heap_layout(heap);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        *index = generation_find(l, number);
+        if (*index < 0)
+            return error_set(ENOENT, "%s: nothing is known of generation %llu", heap_name(heap),
+                             (unsigned long long)number);
+        *entry = layout_generation(l, (uint64_t)*index);
+        *word = fam_load_acquire(*entry);
+        if ((*word & GENERATION_OPEN) == 0)
+            return 0;
+        int rc = heap_recover(heap, false, NULL);
+        if (rc != 0)
+            return rc;
+    }
+    return error_set(EBUSY, "%s: generation %llu is open", heap_name(heap),
+                     (unsigned long long)number);
+}
+
+int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
+{
+    int rc = heap_may_write(heap);
+    if (rc == 0 && number == ALPS_PERMANENT)
+        rc = error_set(EINVAL, "%s: generation 0 holds the permanent blocks", heap_name(heap));
+    fam_word_t *entry;
+    uint64_t word;
+    int64_t index;
+    if (rc == 0)
+        rc = find_closed(heap, number, &entry, &word, &index);
+    if (rc != 0)
+        return rc;
+    do {
+        if ((word & GENERATION_COMMITTED) != 0)
+            return 0; /* nothing of it is not committed */
+        if (generation_number(word) != number)
+            return 0; /* somebody else has just freed it */
+    } while ((word & GENERATION_FREEING) == 0 &&
+             !fam_cas(entry, &word, word | GENERATION_FREEING));
+    word |= GENERATION_FREEING;
+    for (unsigned attempt = 0; attempt < 1000; attempt++) {
+        struct bulk bulk = {.instance = &heap->instance};
+        for_each_run(heap_layout(heap), index, free_run, &bulk);
+        if (bulk.skipped == 0) {
+            fam_cas(entry, &word, 0);
+            return 0;
+        }
+        /* Somebody has a slab in hand for a moment, or died with it. */
+        if (attempt == 100 && (rc = heap_recover(heap, false, NULL)) != 0)
+            return rc;
+        sched_yield();
+    }
+    return error_set(EBUSY, "%s: another instance holds blocks of generation %llu; try again",
+                     heap_name(heap), (unsigned long long)number);
+}
+
+int alps_commit(alps_heap_t *heap, alps_gen_t number)
+{
+    int rc = heap_may_write(heap);
+    if (rc != 0 || number == ALPS_PERMANENT)
+        return rc;
+    fam_word_t *entry;
+    uint64_t word;
+    int64_t index;
+    if (number == heap->instance.generation) {
+        fam_or(layout_generation(heap_layout(heap), heap->instance.generation_index),
+               GENERATION_COMMITTED);
+        return 0;
+    }
+    rc = find_closed(heap, number, &entry, &word, &index);
+    while (rc == 0 && (word & GENERATION_COMMITTED) == 0) {
+        if ((word & GENERATION_FREEING) != 0 || generation_number(word) != number)
+            return error_set(ENOENT, "%s: generation %llu is being freed", heap_name(heap),
+                             (unsigned long long)number);
+        if (fam_cas(entry, &word, word | GENERATION_COMMITTED))
+            break;
+    }
+    return rc;
+}
+
+struct collection {
+    struct instance *instance;
+    uint64_t in_use[LAYOUT_GENERATION_MAX / 64];
+};
+
+/* Brings what carries a committed generation up to date; notes what carries another. */
+static void collect_run(void *context, uint64_t span, uint64_t state, uint64_t generation)
+{
+    struct collection *collection = context;
+    struct instance *instance = collection->instance;
+    const struct layout *l = &instance->layout;
+    if (generation == 0 || generation >= LAYOUT_GENERATION_MAX)
+        return;
+    if (generation_committed(l, generation)) {
+        if (span_kind(state) == SPAN_EXTENT) {
+            if (fam_cas(&layout_record(l, span)->generation, &generation, 0))
+                return;
+        } else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
+                   slab_own(instance, span, state)) {
+            uint64_t allocated[SLAB_WORDS_MAX];
+            bool committed;
+            unsigned class = span_class(state);
+            slab_fold(l, span, class, allocated);
+            slab_claim_generation(instance, span, class, allocated, &committed);
+            slab_settle(instance, span, class);
+            return;
+        }
+    }
+    collection->in_use[generation / 64] |= (uint64_t)1 << (generation % 64);
+}
+
+void heap_collect_generations(alps_heap_t *heap)
+{
+    const struct layout *l = heap_layout(heap);
+    struct collection collection = {.instance = &heap->instance};
+    uint64_t before[LAYOUT_GENERATION_MAX];
+    for (unsigned i = 0; i < LAYOUT_GENERATION_MAX; i++)
+        before[i] = fam_load_acquire(layout_generation(l, i));
+    for_each_run(l, -1, collect_run, &collection);
+    generation_collect(l, before, collection.in_use);
+}

@@ -1,0 +1,244 @@
+/* Creating, opening, closing, formatting and removing heaps.
+ *
+ * Crash: an instance killed while it opens or closes has a slot that says so (instance.c); all it
+ * owned by then is found through the zones it noted. */
+#include "heap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+
+int heap_may_read(const alps_heap_t *heap)
+{
+    if (heap == NULL)
+        return error_set(EINVAL, "heap is NULL");
+    if (heap->pool.forked)
+        return error_set(ECHILD, "%s: this handle is the parent process's; open the heap again",
+                         heap_name(heap));
+    return 0;
+}
+
+int heap_may_write(const alps_heap_t *heap)
+{
+    int rc = heap_may_read(heap);
+    if (rc == 0 && heap->readonly)
+        rc = error_set(EROFS, "%s: opened with ALPS_OPEN_READONLY", heap_name(heap));
+    return rc;
+}
+
+static int check_paths(const char *const *paths, unsigned count)
+{
+    if (paths == NULL || count < 1 || count > ALPS_FILE_MAX)
+        return error_set(EINVAL, "a heap has from 1 to %d files, not %u", ALPS_FILE_MAX, count);
+    for (unsigned i = 0; i < count; i++)
+        if (paths[i] == NULL || paths[i][0] == '\0')
+            return error_set(EINVAL, "the path of file %u is empty", i + 1);
+    return 0;
+}
+
+int alps_heap_create(const char *path, const struct alps_create_options *options)
+{
+    return alps_heap_create_files(&path, 1, options);
+}
+
+int alps_heap_create_files(const char *const *paths, unsigned count,
+                           const struct alps_create_options *options)
+{
+    int rc = check_paths(paths, count);
+    return rc != 0 ? rc : layout_create(paths, count, options);
+}
+
+int alps_heap_open(const char *path, const struct alps_open_options *options, alps_heap_t **heap)
+{
+    return alps_heap_open_files(&path, 1, options, heap);
+}
+
+static int check_options(const struct alps_open_options *given, struct alps_open_options *o)
+{
+    *o = (struct alps_open_options){0};
+    if (given == NULL)
+        return 0;
+    if (given->struct_size < offsetof(struct alps_open_options, flags) ||
+        given->struct_size > 4096)
+        return error_set(EINVAL, "struct_size of the options is %zu", given->struct_size);
+    memcpy(o, given, min_u64(given->struct_size, sizeof *o));
+    if ((o->flags & ~(ALPS_OPEN_PERMANENT | ALPS_OPEN_READONLY)) != 0)
+        return error_set(EINVAL, "unknown flags %x", o->flags);
+    if ((uintptr_t)o->map_hint % REGION_ALIGNMENT != 0)
+        return error_set(EINVAL, "map_hint %p is not a multiple of 2 MiB", o->map_hint);
+    return 0;
+}
+
+/* Takes a slot and a generation; makes room for them if there is none. */
+static int join(alps_heap_t *heap, bool permanent)
+{
+    struct instance *instance = &heap->instance;
+    int rc = heap_recover(heap, true, NULL);
+    if (rc == 0)
+        rc = instance_join(instance);
+    if (rc != 0)
+        return rc;
+    instance->touched = heap->touched;
+    if (!permanent) {
+        rc = instance_take_generation(instance);
+        if (rc == -ENOSPC) {
+            heap_collect_generations(heap);
+            rc = instance_take_generation(instance);
+        }
+    }
+    if (rc != 0) {
+        heap_settle(instance, NULL);
+        instance_leave(instance, true);
+    }
+    return rc;
+}
+
+/* Where to look for free spans first: instances start apart, so that they rarely meet. */
+static uint64_t first_cursor(const struct layout *l, unsigned slot)
+{
+    uint64_t zones = 0;
+    for (uint64_t zone = 0; zone < l->file_zones && fam_load(&layout_zone(l, zone)->spans) != 0; zone++)
+        zones++;
+    return zones == 0 ? 0 : (slot % zones) << l->zone_shift;
+}
+
+int alps_heap_open_files(const char *const *paths, unsigned count,
+                         const struct alps_open_options *options, alps_heap_t **result)
+{
+    struct alps_open_options o;
+    if (result == NULL)
+        return error_set(EINVAL, "the place for the handle is NULL");
+    *result = NULL;
+    int rc = check_paths(paths, count);
+    if (rc == 0)
+        rc = check_options(options, &o);
+    if (rc != 0)
+        return rc;
+    alps_heap_t *heap = calloc(1, sizeof *heap);
+    if (heap == NULL)
+        return error_set(ENOMEM, "no memory for the handle");
+    struct layout *l = heap_layout(heap);
+    heap->readonly = (o.flags & ALPS_OPEN_READONLY) != 0;
+    rc = layout_open(l, paths, count, o.map_hint, heap->readonly ? LAYOUT_READ : LAYOUT_WRITE);
+    if (rc != 0) {
+        free(heap);
+        return rc;
+    }
+    pthread_mutex_init(&heap->recovery, NULL);
+    heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
+    heap->pool.serial = CACHE_NO_SERIAL;
+    heap->instance.slot = l->instance_count;
+    if (!heap->readonly) {
+        rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
+        if (rc == 0) {
+            heap->instance.cursor = first_cursor(l, heap->instance.slot);
+            rc = cache_pool_open(&heap->pool, &heap->instance);
+            if (rc != 0)
+                instance_leave(&heap->instance, true);
+        }
+    }
+    if (rc != 0) {
+        pthread_mutex_destroy(&heap->recovery);
+        layout_close(l);
+        free(heap);
+        return rc;
+    }
+    *result = heap;
+    return 0;
+}
+
+int alps_heap_close(alps_heap_t *heap)
+{
+    if (heap == NULL)
+        return 0;
+    int rc = heap_may_read(heap);
+    if (rc != 0)
+        return rc;
+    if (!heap->readonly) {
+        struct instance *instance = &heap->instance;
+        cache_pool_close(&heap->pool);
+        bool carried = heap_settle(instance, NULL);
+        const struct layout *l = &instance->layout;
+        for (uint64_t zone = 0; zone < l->zone_count; zone++)
+            if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0)
+                extent_trim(instance, zone, l->zone_spans);
+        instance_leave(instance, !carried);
+    }
+    pthread_mutex_destroy(&heap->recovery);
+    layout_close(heap_layout(heap));
+    free(heap);
+    return 0;
+}
+
+/* Opens a heap by the path of its first file for us alone, and does something with it. */
+static int exclusively(const char *path, int (*action)(struct layout *l))
+{
+    char **paths;
+    unsigned count;
+    int rc = check_paths(&path, 1);
+    if (rc == 0)
+        rc = layout_paths(path, &paths, &count);
+    if (rc != 0)
+        return rc;
+    struct layout l;
+    rc = layout_open(&l, (const char *const *)paths, count, NULL, LAYOUT_EXCLUSIVE);
+    if (rc == 0) {
+        rc = action(&l);
+        layout_close(&l);
+    }
+    free(paths);
+    return rc;
+}
+
+int alps_heap_format(const char *path)
+{
+    return exclusively(path, layout_format);
+}
+
+int alps_heap_destroy(const char *path)
+{
+    return exclusively(path, layout_unlink);
+}
+
+int alps_heap_grow(alps_heap_t *heap, uint64_t size)
+{
+    int rc = heap_may_write(heap);
+    if (rc != 0)
+        return rc;
+    struct layout *l = heap_layout(heap);
+    for (;;) {
+        uint64_t present = 0;
+        for (uint64_t zone = 0; zone < l->zone_count; zone++)
+            present += fam_load(&layout_zone(l, zone)->spans);
+        uint64_t wanted = layout_spans_of_size(l, size);
+        if (present >= wanted)
+            return 0;
+        if (wanted > l->file_spans * l->region.file_count)
+            return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
+                             heap_name(heap), (unsigned long long)size);
+        rc = extent_grow(&heap->instance, 1);
+        if (rc != 0)
+            return rc;
+    }
+}
+
+int alps_heap_trim(alps_heap_t *heap)
+{
+    int rc = heap_may_write(heap);
+    if (rc != 0)
+        return rc;
+    struct cache *cache = cache_get(&heap->pool);
+    if (cache != NULL)
+        cache_shrink(cache);
+    const struct layout *l = heap_layout(heap);
+    for (uint64_t zone = 0; zone < l->zone_count; zone++)
+        extent_trim(&heap->instance, zone, (uint64_t)1 << l->chunk_shift);
+    return 0;
+}
+
+alps_gen_t alps_heap_generation(const alps_heap_t *heap)
+{
+    return heap == NULL ? ALPS_PERMANENT : heap->instance.generation;
+}

@@ -1,0 +1,255 @@
+/* Slots, generations, liveness.
+ *
+ * Idea: an instance holds an exclusive open-file-description lock on its slot's number for as long
+ * as it lives. The kernel drops it when the process dies, however it dies. So a slot whose state is
+ * not SLOT_FREE and whose lock can be had belongs to the dead; who gets the lock is its heir, acts
+ * in its name (the state words keep naming the dead owner) and frees the slot. An heir that dies
+ * loses the lock and leaves the slot to the next one.
+ *
+ * Invariants
+ *   I1 A slot's state changes only under its lock.
+ *   I2 A slot with SLOT_FREE has no generation, no intent, and no zone touched; no span names it.
+ *   I3 An entry of the generation table with GENERATION_OPEN is named by the slot in it, which
+ *      holds the generation's number and is not SLOT_FREE.
+ *   I4 A span carries only generations whose entry is used; an entry is emptied only when it is not
+ *      open and no span carries it. Spans take up only the generation of a live instance.
+ *
+ * Crash
+ *   instance_join   lock | SLOT_LIVE | number | entry       seen as            repaired by
+ *   killed after    lock                                    free               kernel
+ *                          SLOT_LIVE                        dead, no number    heir: frees the slot
+ *                                      number               dead, no entry     heir: finds no entry
+ *                                               entry       dead, open         heir: closes it
+ *   instance_leave goes the other way: entry closed or emptied, slot cleared, SLOT_FREE, unlock.
+ */
+#include "instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+
+static unsigned slot_lock(unsigned slot)
+{
+    return REGION_FIRST_LOCK + slot;
+}
+
+static void become(struct instance *instance, unsigned slot, uint64_t state)
+{
+    instance->slot = slot;
+    instance->owner = span_owner_bits(slot, (uint32_t)(state >> 8));
+}
+
+/* Start time of this process in clock ticks since boot; 0 if unknown. */
+static uint64_t process_start_time(void)
+{
+    char text[1024];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    /* The second field, the program's name, may contain anything; the 22nd is the 20th after it. */
+    char *p = strrchr(text, ')');
+    for (int field = 0; p != NULL && field < 20; field++)
+        p = strchr(p + 1, ' ');
+    return p == NULL ? 0 : strtoull(p + 1, NULL, 10);
+}
+
+static void boot_identity(uint64_t id[2])
+{
+    id[0] = id[1] = 0;
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (f == NULL)
+        return;
+    unsigned digits = 0;
+    for (int c; digits < 32 && (c = fgetc(f)) != EOF;) {
+        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (value >= 0) {
+            id[digits / 16] = id[digits / 16] << 4 | (uint64_t)value;
+            digits++;
+        }
+    }
+    fclose(f);
+}
+
+int instance_join(struct instance *instance)
+{
+    struct layout *l = &instance->layout;
+    for (unsigned i = 0; i < l->instance_count; i++) {
+        struct layout_slot *slot = layout_slot(l, i);
+        if (slot_status(fam_load(&slot->state)) != SLOT_FREE)
+            continue;
+        int rc = region_lock(&l->region, slot_lock(i), true);
+        if (rc == -EBUSY)
+            continue;
+        if (rc != 0)
+            return rc;
+        uint64_t state = fam_load_acquire(&slot->state);
+        if (slot_status(state) != SLOT_FREE) {
+            region_unlock(&l->region, slot_lock(i));
+            continue;
+        }
+        state = SLOT_LIVE | ((state >> 8) + 1) << 8;
+        fam_store_release(&slot->state, state);
+        become(instance, i, state);
+        uint64_t boot[2];
+        boot_identity(boot);
+        fam_store(&slot->pid, (uint64_t)getpid());
+        fam_store(&slot->start_time, process_start_time());
+        fam_store(&slot->boot[0], boot[0]);
+        fam_store(&slot->boot[1], boot[1]);
+        instance->generation = ALPS_PERMANENT;
+        instance->generation_index = 0;
+        return 0;
+    }
+    return error_set(EUSERS, "%s: all %u instance slots are in use", l->region.files[0].path,
+                     l->instance_count);
+}
+
+int instance_take_generation(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    struct layout_slot *slot = layout_slot(l, instance->slot);
+    alps_gen_t number = fam_add(&layout_super(l)->next_generation, 1);
+    if (number == 0 || number > GENERATION_NUMBER_MAX)
+        return error_set(EUCLEAN, "%s: damaged: the next generation is %llu",
+                         l->region.files[0].path, (unsigned long long)number);
+    fam_store_release(&slot->generation, number);
+    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
+        uint64_t expected = 0;
+        if (fam_load(layout_generation(l, i)) == 0 &&
+            fam_cas(layout_generation(l, i), &expected,
+                    generation_word(number, instance->slot, GENERATION_USED | GENERATION_OPEN))) {
+            instance->generation = number;
+            instance->generation_index = i;
+            return 0;
+        }
+    }
+    return error_set(ENOSPC, "%s: all %u entries of the table of generations are in use; commit or "
+                     "bulk-free old generations", l->region.files[0].path, LAYOUT_GENERATION_MAX);
+}
+
+void instance_leave(struct instance *instance, bool empty)
+{
+    struct layout *l = &instance->layout;
+    struct layout_slot *slot = layout_slot(l, instance->slot);
+    if (instance->generation_index != 0) {
+        fam_word_t *entry = layout_generation(l, instance->generation_index);
+        if (empty)
+            fam_store_release(entry, 0);
+        else
+            fam_and(entry, ~GENERATION_OPEN);
+    }
+    fam_store(&slot->generation, 0);
+    fam_word_t *touched = layout_touched(l, slot), *hinted = layout_hinted(l, slot);
+    for (unsigned i = 0; i < l->zone_words; i++) {
+        fam_store(&touched[i], 0);
+        fam_store(&hinted[i], 0);
+    }
+    fam_store(&slot->hinted_classes[0], 0);
+    fam_store(&slot->hinted_classes[1], 0);
+    for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
+        fam_store(&slot->intents[i].op, INTENT_NONE);
+    uint64_t state = fam_load(&slot->state);
+    fam_store_release(&slot->state, SLOT_FREE | (state >> 8) << 8);
+    region_unlock(&l->region, slot_lock(instance->slot));
+}
+
+int instance_inherit(struct instance *heir, const struct layout *layout, unsigned number)
+{
+    *heir = (struct instance){.layout = *layout};
+    struct layout *l = &heir->layout;
+    struct layout_slot *slot = layout_slot(l, number);
+    if (slot_status(fam_load(&slot->state)) == SLOT_FREE)
+        return 0;
+    int rc = region_lock(&l->region, slot_lock(number), true);
+    if (rc != 0)
+        return rc == -EBUSY ? 0 : rc;
+    uint64_t state = fam_load_acquire(&slot->state);
+    if (slot_status(state) == SLOT_FREE) {
+        region_unlock(&l->region, slot_lock(number));
+        return 0;
+    }
+    fam_store_release(&slot->state, SLOT_RECOVERING | (state >> 8) << 8);
+    become(heir, number, state);
+    heir->generation = fam_load(&slot->generation);
+    int64_t index = heir->generation == 0 ? -1 : generation_find(l, heir->generation);
+    heir->generation_index = index < 0 ? 0 : (uint64_t)index;
+    return 1;
+}
+
+int instance_alive(struct instance *instance, unsigned slot)
+{
+    if (slot == instance->slot)
+        return 1;
+    return region_lock_held(&instance->layout.region, slot_lock(slot));
+}
+
+void instance_touch(struct instance *instance, uint64_t zone)
+{
+    uint64_t bit = (uint64_t)1 << (zone & 63);
+    uint64_t *known = instance->touched == NULL ? NULL : &instance->touched[zone >> 6];
+    if (known != NULL && (__atomic_load_n(known, __ATOMIC_RELAXED) & bit) != 0) /* DRAM: */
+        return;
+    struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
+    fam_or(&layout_touched(&instance->layout, slot)[zone >> 6], bit);
+    if (known != NULL)
+        __atomic_fetch_or(known, bit, __ATOMIC_RELAXED); /* DRAM: */
+}
+
+struct layout_intent *instance_intent(struct instance *instance)
+{
+    for (;;) {
+        uint32_t taken = __atomic_load_n(&instance->intents_taken, __ATOMIC_RELAXED); /* DRAM: */
+        uint32_t all = (uint32_t)(((uint64_t)1 << LAYOUT_INTENT_MAX) - 1);
+        if (taken == all) {
+            sched_yield(); /* all are in use by other threads of this process */
+            continue;
+        }
+        uint32_t bit = ~taken & (taken + 1);
+        if ((__atomic_fetch_or(&instance->intents_taken, bit, __ATOMIC_ACQUIRE) /* DRAM: */
+             & bit) == 0)
+            return &layout_slot(&instance->layout, instance->slot)->intents[lowest_bit(bit)];
+    }
+}
+
+void instance_intent_done(struct instance *instance, struct layout_intent *intent)
+{
+    fam_store_release(&intent->op, INTENT_NONE);
+    struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
+    uint32_t bit = (uint32_t)1 << (intent - slot->intents);
+    __atomic_fetch_and(&instance->intents_taken, ~bit, __ATOMIC_RELEASE); /* DRAM: */
+}
+
+int64_t generation_find(const struct layout *layout, alps_gen_t number)
+{
+    for (unsigned i = 0; i < LAYOUT_GENERATION_MAX; i++) {
+        uint64_t word = fam_load_acquire(layout_generation(layout, i));
+        if ((word & GENERATION_USED) != 0 && generation_number(word) == number)
+            return i;
+    }
+    return -1;
+}
+
+unsigned generation_collect(const struct layout *layout, const uint64_t *before,
+                            const uint64_t *in_use)
+{
+    unsigned collected = 0;
+    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
+        uint64_t word = before[i];
+        if (word == 0 || (word & GENERATION_OPEN) != 0 || (in_use[i / 64] >> (i % 64) & 1) != 0)
+            continue;
+        if (fam_cas(layout_generation(layout, i), &word, 0))
+            collected++;
+    }
+    return collected;
+}

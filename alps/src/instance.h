@@ -1,0 +1,61 @@
+/* Who is alive: slots of the open instances, their generations and intents. */
+#ifndef ALPS_INSTANCE_H
+#define ALPS_INSTANCE_H
+
+#include "layout.h"
+
+struct instance {
+    struct layout layout;
+    unsigned slot;
+    uint64_t owner;            /* bits of this instance in state words */
+    uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
+    alps_gen_t generation;
+    uint64_t *touched;         /* DRAM copy of the slot's bitmap; NULL: look there */
+    uint32_t intents_taken;    /* DRAM: bit i: a thread uses intent i */
+    uint64_t cursor;           /* DRAM: span to look at first for a free one; a hint */
+};
+
+/* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's layout
+ * is open. -EUSERS: no free slot. */
+int instance_join(struct instance *instance);
+
+/* Takes a new generation. -ENOSPC: no free entry in the table. */
+int instance_take_generation(struct instance *instance);
+
+/* Gives the slot back. empty: no span carries the generation any more. */
+void instance_leave(struct instance *instance, bool empty);
+
+/* Number of a slot's state: SLOT_... */
+static inline enum slot_status slot_status(uint64_t state)
+{
+    return (enum slot_status)(state & 255);
+}
+
+/* Makes heir act as the instance of another slot that has died: 1 if it did and the slot is now
+ * locked for the caller, 0 if the slot is free or alive, or a negative errno value. The caller puts
+ * everything in order and calls instance_leave(heir). */
+int instance_inherit(struct instance *heir, const struct layout *layout, unsigned slot);
+
+/* 1: the slot is in use and its instance alive; 0: dead; negative: error. */
+int instance_alive(struct instance *instance, unsigned slot);
+
+/* Notes that this instance is about to claim or own something in a zone; recovery looks only into
+ * zones that are noted. */
+void instance_touch(struct instance *instance, uint64_t zone);
+
+/* An intent line for the calling thread, given back by instance_intent_done. */
+struct layout_intent *instance_intent(struct instance *instance);
+void instance_intent_done(struct instance *instance, struct layout_intent *intent);
+
+/* What an intent says. */
+enum intent_op { INTENT_NONE = 0, INTENT_MALLOC = 1, INTENT_FREE = 2 };
+
+/* Index of the entry of a generation, or -1. */
+int64_t generation_find(const struct layout *layout, alps_gen_t number);
+
+/* Empties entries of generations that are not open and that no span carries, by in_use, a bitmap of
+ * the indices that spans carry, read after the words in before. Returns how many. */
+unsigned generation_collect(const struct layout *layout, const uint64_t *before,
+                            const uint64_t *in_use);
+
+#endif

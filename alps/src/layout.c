@@ -1,0 +1,621 @@
+/* Creating, checking and extending the files.
+ *
+ * A file is foreign input: everything read from the superblock is checked against what this library
+ * would have computed for the same parameters, and kept in struct layout; the superblock is not
+ * read again for it.
+ *
+ * Crash: a file under creation has no magic number and is refused. Formatting marks the superblock
+ * first and unmarks it last; a heap so marked is refused except for formatting again.
+ */
+#include "layout.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "error.h"
+
+/* FNV-1a; finds damage, not malice. */
+static uint64_t checksum(const void *data, size_t bytes)
+{
+    const unsigned char *p = data;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t super_checksum(const struct layout_super *super)
+{
+    struct layout_super copy = *super;
+    copy.magic = 0; /* stored last */
+    copy.checksum = 0;
+    return checksum(&copy, offsetof(struct layout_super, next_generation));
+}
+
+static uint64_t part_checksum(const struct layout_part *part)
+{
+    struct layout_part copy = *part;
+    copy.checksum = 0;
+    return checksum(&copy, sizeof copy);
+}
+
+/* Bytes of memory that a heap of so many spans takes, the way the user's sizes count. */
+static uint64_t size_of_spans(uint64_t tables, uint64_t spans)
+{
+    return tables + spans * (SPAN_SIZE + LAYOUT_SPAN_META);
+}
+
+static uint64_t spans_of_size(uint64_t tables, uint64_t size)
+{
+    return size < tables ? 0 : (size - tables) / (SPAN_SIZE + LAYOUT_SPAN_META);
+}
+
+/* Fills in all that follows from size, capacity, zone_size, file_count and instance_count. */
+static void compute_geometry(struct layout_super *s)
+{
+    uint64_t zone_spans = s->zone_size >> SPAN_SHIFT;
+    s->version = LAYOUT_VERSION;
+    s->byte_order = LAYOUT_BYTE_ORDER;
+    s->features = 0;
+    s->span_shift = SPAN_SHIFT;
+    s->generation_count = LAYOUT_GENERATION_MAX;
+    s->root_count = ALPS_ROOT_MAX;
+    s->intent_count = LAYOUT_INTENT_MAX;
+
+    s->generations_offset = sizeof(struct layout_super);
+    s->roots_offset = s->generations_offset + LAYOUT_GENERATION_MAX * sizeof(fam_word_t);
+    s->zones_offset = s->roots_offset + ALPS_ROOT_MAX * sizeof(struct layout_root);
+
+    /* How many zones there are depends on the tables' size, which depends on the zones: count with
+     * the tables for the most zones the capacity could have. */
+    uint64_t most_zones = s->capacity / s->zone_size + s->file_count;
+    uint64_t bitmap = align_up((most_zones + 63) / 64 * sizeof(fam_word_t), LAYOUT_LINE);
+    s->instance_stride = sizeof(struct layout_slot) + 2 * bitmap;
+    s->instances_offset =
+        align_up(s->zones_offset + most_zones * sizeof(struct layout_zone), 4096);
+    s->paths_offset = align_up(s->instances_offset + (s->instance_count + 1) * s->instance_stride, 4096);
+    s->meta_offset =
+        align_up(s->paths_offset + (uint64_t)(s->file_count - 1) * LAYOUT_PATH_MAX, 4096);
+
+    s->file_spans = spans_of_size(s->meta_offset, s->capacity) / s->file_count;
+    s->file_zones = (uint32_t)((s->file_spans + zone_spans - 1) / zone_spans);
+    s->zone_count = s->file_zones * s->file_count;
+    s->meta_stride =
+        align_up(align_up(zone_spans * sizeof(fam_word_t), LAYOUT_LINE) +
+                     zone_spans * (sizeof(struct layout_record) + sizeof(struct layout_released)),
+                 4096);
+    s->data_offset = align_up(s->meta_offset + s->zone_count * s->meta_stride,
+                              s->capacity >= 128 * MIB ? REGION_ALIGNMENT : SPAN_SIZE);
+}
+
+static uint64_t default_zone_size(uint64_t capacity)
+{
+    uint64_t size = (uint64_t)1 << log2_floor(capacity / 8);
+    size = min_u64(max_u64(size, LAYOUT_ZONE_SIZE_MIN), 32 * MIB);
+    while (capacity / size > LAYOUT_ZONE_MAX / 2)
+        size *= 2;
+    return size;
+}
+
+static int check_options(const char *path, unsigned count, struct alps_create_options *o)
+{
+    if (o->size == 0)
+        o->size = 64 * MIB;
+    if (o->size < LAYOUT_SIZE_MIN)
+        return error_set(EINVAL, "%s: size %llu is below the minimum of 16 MiB", path,
+                         (unsigned long long)o->size);
+    if (o->capacity == 0)
+        o->capacity = o->size;
+    if (o->capacity < o->size)
+        return error_set(EINVAL, "%s: capacity %llu is below size %llu", path,
+                         (unsigned long long)o->capacity, (unsigned long long)o->size);
+    if (o->capacity > LAYOUT_CAPACITY_MAX)
+        return error_set(EINVAL, "%s: capacity %llu is above the maximum of 16 TiB", path,
+                         (unsigned long long)o->capacity);
+    if (o->zone_size == 0)
+        o->zone_size = default_zone_size(o->capacity);
+    if (!is_power_of_two(o->zone_size) || o->zone_size < LAYOUT_ZONE_SIZE_MIN ||
+        o->zone_size > LAYOUT_ZONE_SIZE_MAX)
+        return error_set(EINVAL,
+                         "%s: zone size %llu is not a power of two from 1 MiB to 4 GiB", path,
+                         (unsigned long long)o->zone_size);
+    if (o->capacity / o->zone_size + count > LAYOUT_ZONE_MAX)
+        return error_set(EINVAL, "%s: zones of %llu bytes are too small for capacity %llu: at most "
+                         "%u zones", path, (unsigned long long)o->zone_size,
+                         (unsigned long long)o->capacity, LAYOUT_ZONE_MAX);
+    if (o->mode == 0)
+        o->mode = 0600;
+    if ((o->mode & ~0777u) != 0 || (o->mode & 0600) != 0600)
+        return error_set(EINVAL, "%s: mode %o: permission bits only, the owner must read and write",
+                         path, o->mode);
+    if (o->max_instances == 0)
+        o->max_instances = (unsigned)min_u64(max_u64(o->capacity / MIB, 64), 1024);
+    if (o->max_instances < 64 || o->max_instances > LAYOUT_INSTANCE_MAX)
+        return error_set(EINVAL, "%s: max_instances %u is not from 64 to %u", path,
+                         o->max_instances, LAYOUT_INSTANCE_MAX);
+    if ((o->nodes == NULL) != (o->node_count == 0))
+        return error_set(EINVAL, "%s: nodes and node_count do not go together", path);
+    for (unsigned i = 0; i < o->node_count; i++)
+        if (o->nodes[i] < 0 || o->nodes[i] > ALPS_NODE_MAX || !region_node_exists(o->nodes[i]))
+            return error_set(EINVAL, "%s: NUMA node %d is not on this machine", path, o->nodes[i]);
+    return 0;
+}
+
+/* A number of spans for a zone: whole chunks, so that a chunk once backed stays so, or all. */
+static uint64_t round_spans(const struct layout *l, uint64_t zone, uint64_t spans, bool up)
+{
+    uint64_t limit = layout_zone_limit(l, zone);
+    uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+    return spans >= limit ? limit : min_u64(limit, (up ? spans + chunk - 1 : spans) & ~(chunk - 1));
+}
+
+/* The view that all layers use, from a superblock that has been checked. */
+static void set_view(struct layout *l, const struct layout_super *s)
+{
+    struct region region = l->region;
+    *l = (struct layout){
+        .region = region,
+        .data_offset = s->data_offset,
+        .span_count = (uint64_t)s->zone_count * (s->zone_size >> SPAN_SHIFT),
+        .file_spans = s->file_spans,
+        .zone_spans = s->zone_size >> SPAN_SHIFT,
+        .zone_shift = log2_floor(s->zone_size >> SPAN_SHIFT),
+        .zone_count = s->zone_count,
+        .file_zones = s->file_zones,
+        .zone_words =
+            (unsigned)((s->instance_stride - sizeof(struct layout_slot)) / 2 / sizeof(fam_word_t)),
+        .instance_count = s->instance_count,
+        .root_count = s->root_count,
+        .zones_offset = s->zones_offset,
+        .instances_offset = s->instances_offset,
+        .instance_stride = s->instance_stride,
+        .meta_offset = s->meta_offset,
+        .meta_stride = s->meta_stride,
+    };
+    l->chunk_shift = l->zone_spans <= LAYOUT_CHUNKS ? 0 : l->zone_shift - log2_floor(LAYOUT_CHUNKS);
+}
+
+static int map_heap(struct layout *l, const struct layout_super *s, void *hint)
+{
+    struct region *r = &l->region;
+    uint64_t file_bytes = s->file_zones * s->zone_size;
+    for (unsigned i = 0; i < r->file_count; i++) {
+        r->files[i].start = i == 0 ? 0 : s->data_offset + i * file_bytes;
+        r->files[i].length = i == 0 ? s->data_offset + file_bytes : file_bytes;
+        r->files[i].skip = i == 0 ? 0 : LAYOUT_PART_SKIP;
+    }
+    set_view(l, s);
+    return region_map(r, align_up(s->data_offset + r->file_count * file_bytes, REGION_ALIGNMENT),
+                      hint);
+}
+
+/* Spans that file i of count has when the heap has so many. */
+static uint64_t file_share(uint64_t spans, unsigned i, unsigned count)
+{
+    return spans / count + (i < spans % count ? 1 : 0);
+}
+
+static uint64_t file_length(const struct layout_super *s, unsigned i, uint64_t spans)
+{
+    return (i == 0 ? s->data_offset : LAYOUT_PART_SKIP) + (spans << SPAN_SHIFT);
+}
+
+static void unlink_all(const char *const *paths, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        unlink(paths[i]);
+}
+
+static int write_part(const struct region_file *file, const struct layout_super *s, unsigned index)
+{
+    struct layout_part part = {.magic = LAYOUT_PART_MAGIC,
+                               .version = LAYOUT_VERSION,
+                               .byte_order = LAYOUT_BYTE_ORDER,
+                               .uuid = {s->uuid[0], s->uuid[1]},
+                               .index = index,
+                               .file_count = s->file_count};
+    part.checksum = part_checksum(&part);
+    ssize_t n = pwrite(file->fd, &part, sizeof part, 0);
+    if (n != (ssize_t)sizeof part)
+        return error_system(n < 0 ? errno : ENOMEM, "%s: cannot write its header", file->path);
+    return 0;
+}
+
+/* Fills the tables of a mapped new heap. The magic number is left for the caller. */
+static int fill(struct layout *l, const struct layout_super *s, const struct alps_create_options *o)
+{
+    int rc = region_back(&l->region, 0, s->meta_offset);
+    if (rc != 0)
+        return rc;
+    struct layout_super *super = layout_super(l);
+    memcpy((char *)super + sizeof super->magic, (const char *)s + sizeof s->magic,
+           offsetof(struct layout_super, next_generation) - sizeof s->magic);
+    fam_store(&super->next_generation, 1);
+    fam_store(layout_generation(l, 0), GENERATION_USED | GENERATION_COMMITTED);
+
+    uint64_t spans = spans_of_size(s->meta_offset, s->size);
+    for (uint64_t z = 0; z < l->zone_count; z++) {
+        uint64_t share = file_share(spans, (unsigned)(z / l->file_zones), s->file_count);
+        uint64_t before = (z % l->file_zones) << l->zone_shift;
+        uint64_t here = share > before ? round_spans(l, z, share - before, false) : 0;
+        fam_store(&layout_zone(l, z)->spans, here);
+    }
+    for (unsigned i = 1; i < s->file_count && rc == 0; i++) {
+        char *record = layout_at(l, s->paths_offset + (uint64_t)(i - 1) * LAYOUT_PATH_MAX);
+        const char *path = l->region.files[i].path;
+        char absolute[PATH_MAX];
+        if (realpath(path, absolute) == NULL || strlen(absolute) >= LAYOUT_PATH_MAX)
+            return error_set(EINVAL, "%s: its full path is longer than %u bytes", path,
+                             LAYOUT_PATH_MAX - 1);
+        memcpy(record, absolute, strlen(absolute) + 1);
+        rc = write_part(&l->region.files[i], s, i);
+    }
+    for (uint64_t z = 0; z < l->zone_count && o->node_count != 0 && rc == 0; z++) {
+        int node = o->nodes[z % o->node_count];
+        fam_store(&layout_zone(l, z)->node, (uint64_t)node + 1);
+        rc = region_place(&l->region, l->meta_offset + z * l->meta_stride, l->meta_stride, node);
+        if (rc == 0)
+            rc = region_place(&l->region, l->data_offset + z * s->zone_size, s->zone_size, node);
+    }
+    return rc;
+}
+
+int layout_create(const char *const *paths, unsigned count,
+                  const struct alps_create_options *options)
+{
+    struct alps_create_options o = {0};
+    if (options != NULL) {
+        if (options->struct_size < offsetof(struct alps_create_options, zone_size) ||
+            options->struct_size > 4096)
+            return error_set(EINVAL, "struct_size of the options is %zu", options->struct_size);
+        memcpy(&o, options, min_u64(options->struct_size, sizeof o));
+    }
+    int rc = check_options(paths[0], count, &o);
+    if (rc != 0)
+        return rc;
+
+    struct layout_super s = {.created_s = (uint64_t)time(NULL),
+                             .size = o.size,
+                             .capacity = o.capacity,
+                             .zone_size = o.zone_size,
+                             .file_count = count,
+                             .instance_count = o.max_instances};
+    if (getrandom(s.uuid, sizeof s.uuid, 0) != (ssize_t)sizeof s.uuid)
+        return error_system(errno, "getrandom");
+    compute_geometry(&s);
+    if (spans_of_size(s.meta_offset, s.size) < 16 * count)
+        return error_set(EINVAL, "%s: size %llu leaves nothing for blocks beside the tables of %u "
+                         "instances and %u files", paths[0], (unsigned long long)s.size,
+                         s.instance_count, count);
+    s.checksum = super_checksum(&s);
+
+    int fds[ALPS_FILE_MAX];
+    unsigned created = 0;
+    for (; created < count; created++) {
+        fds[created] = region_create_file(paths[created], o.mode);
+        if (fds[created] < 0)
+            break;
+    }
+    if (created < count) {
+        rc = fds[created];
+        for (unsigned i = 0; i < created; i++)
+            close(fds[i]);
+        unlink_all(paths, created);
+        return rc;
+    }
+
+    struct layout l = {0};
+    rc = region_init(&l.region, paths, fds, count, false);
+    if (rc != 0) {
+        unlink_all(paths, count);
+        return rc;
+    }
+    rc = region_lock(&l.region, REGION_GATE, true);
+    uint64_t spans = spans_of_size(s.meta_offset, s.size);
+    for (unsigned i = 0; i < count && rc == 0; i++)
+        if (ftruncate(fds[i], (off_t)file_length(&s, i, file_share(spans, i, count))) != 0)
+            rc = error_system(errno, "%s: cannot be given its size", paths[i]);
+    if (rc == 0)
+        rc = map_heap(&l, &s, NULL);
+    if (rc == 0)
+        rc = fill(&l, &s, &o);
+    if (rc == 0) {
+        fam_word_t *magic = (fam_word_t *)(void *)&layout_super(&l)->magic;
+        fam_store_release(magic, LAYOUT_MAGIC);
+    } else {
+        unlink_all(paths, count);
+    }
+    layout_close(&l);
+    return rc;
+}
+
+/* Reads and checks the superblock of an open file. */
+static int read_super(const char *path, int fd, struct layout_super *s)
+{
+    ssize_t n = pread(fd, s, sizeof *s, 0);
+    if (n < 0)
+        return error_system(errno, "%s: cannot be read", path);
+    if (n >= (ssize_t)sizeof s->magic && s->magic == LAYOUT_PART_MAGIC)
+        return error_set(EINVAL, "%s: this is not the first file of its heap", path);
+    if (n < (ssize_t)sizeof s->magic || s->magic != LAYOUT_MAGIC)
+        return error_set(EMEDIUMTYPE, "%s: not an ALPS heap", path);
+    if (n < (ssize_t)sizeof *s)
+        return error_set(EUCLEAN, "%s: truncated: %zd bytes", path, n);
+    if (s->byte_order != LAYOUT_BYTE_ORDER)
+        return error_set(EPROTONOSUPPORT, "%s: written on a machine of another byte order", path);
+    if (s->version != LAYOUT_VERSION)
+        return error_set(EPROTONOSUPPORT, "%s: layout version %u, this library reads version %u",
+                         path, s->version, LAYOUT_VERSION);
+    if (s->checksum != super_checksum(s))
+        return error_set(EUCLEAN, "%s: damaged: the superblock's checksum is wrong", path);
+    if (s->features != 0)
+        return error_set(EPROTONOSUPPORT, "%s: uses features %llx that this library does not know",
+                         path, (unsigned long long)s->features);
+
+    /* A right checksum says that it is what was written; it still must be what we would write. */
+    bool sane = s->file_count >= 1 && s->file_count <= ALPS_FILE_MAX &&
+                s->capacity <= LAYOUT_CAPACITY_MAX && s->size >= LAYOUT_SIZE_MIN &&
+                s->size <= s->capacity && is_power_of_two(s->zone_size) &&
+                s->zone_size >= LAYOUT_ZONE_SIZE_MIN && s->zone_size <= LAYOUT_ZONE_SIZE_MAX &&
+                s->instance_count >= 1 && s->instance_count <= LAYOUT_INSTANCE_MAX &&
+                s->capacity / s->zone_size + s->file_count <= LAYOUT_ZONE_MAX;
+    if (sane) {
+        struct layout_super computed = *s;
+        compute_geometry(&computed);
+        sane = memcmp(&computed, s, offsetof(struct layout_super, next_generation)) == 0;
+    }
+    if (!sane)
+        return error_set(EUCLEAN, "%s: damaged: the superblock contradicts itself", path);
+    return 0;
+}
+
+static int check_part(const struct region_file *file, const struct layout_super *s, unsigned index)
+{
+    struct layout_part part;
+    ssize_t n = pread(file->fd, &part, sizeof part, 0);
+    if (n < 0)
+        return error_system(errno, "%s: cannot be read", file->path);
+    if (n < (ssize_t)sizeof part.magic ||
+        (part.magic != LAYOUT_PART_MAGIC && part.magic != LAYOUT_MAGIC))
+        return error_set(EMEDIUMTYPE, "%s: not a file of an ALPS heap", file->path);
+    if (part.magic == LAYOUT_MAGIC)
+        return error_set(EINVAL, "%s: the first file of a heap, given as number %u", file->path,
+                         index + 1);
+    if (n < (ssize_t)sizeof part || part.checksum != part_checksum(&part))
+        return error_set(EUCLEAN, "%s: damaged: its header's checksum is wrong", file->path);
+    if (part.uuid[0] != s->uuid[0] || part.uuid[1] != s->uuid[1])
+        return error_set(EINVAL, "%s: belongs to another heap", file->path);
+    if (part.index != index)
+        return error_set(EINVAL, "%s: is file %u of its heap, given as number %u", file->path,
+                         part.index + 1, index + 1);
+    return 0;
+}
+
+/* Checks that the files are as long as the zones say. */
+static int check_lengths(struct layout *l)
+{
+    for (unsigned i = 0; i < l->region.file_count; i++) {
+        const struct region_file *file = &l->region.files[i];
+        uint64_t length, held;
+        int rc = region_file_size(file, &length, &held);
+        if (rc != 0)
+            return rc;
+        /* The tables lie in file 0, so its turn comes first; they are read only once they exist. */
+        if (i == 0 && length < l->meta_offset)
+            return error_set(EUCLEAN, "%s: truncated: %llu bytes, its tables need %llu", file->path,
+                             (unsigned long long)length, (unsigned long long)l->meta_offset);
+        for (uint64_t k = 0; k < l->file_zones; k++) {
+            uint64_t zone = i * (uint64_t)l->file_zones + k;
+            uint64_t spans = fam_load(&layout_zone(l, zone)->spans);
+            if (spans > layout_zone_limit(l, zone))
+                return error_set(EUCLEAN, "%s: damaged: zone %llu has %llu spans of %llu",
+                                 file->path, (unsigned long long)zone, (unsigned long long)spans,
+                                 (unsigned long long)layout_zone_limit(l, zone));
+            uint64_t end = spans == 0 ? 0
+                                      : file->skip + layout_span_offset(l, zone << l->zone_shift) -
+                                            file->start + (spans << SPAN_SHIFT);
+            if (length < end)
+                return error_set(EUCLEAN, "%s: truncated: %llu bytes, zone %llu ends at %llu",
+                                 file->path, (unsigned long long)length, (unsigned long long)zone,
+                                 (unsigned long long)end);
+        }
+    }
+    return 0;
+}
+
+int layout_open(struct layout *l, const char *const *paths, unsigned count, void *map_hint,
+                enum layout_access access)
+{
+    *l = (struct layout){.region.lock_fd = -1};
+    int fds[ALPS_FILE_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        fds[i] = region_open_file(paths[i], access == LAYOUT_READ);
+        if (fds[i] < 0) {
+            for (unsigned k = 0; k < i; k++)
+                close(fds[k]);
+            return fds[i];
+        }
+    }
+    int rc = region_init(&l->region, paths, fds, count, access == LAYOUT_READ);
+    if (rc != 0)
+        return rc;
+
+    struct layout_super s;
+    rc = read_super(paths[0], fds[0], &s);
+    if (rc == 0 && s.file_count != count)
+        rc = error_set(EINVAL, "%s: this heap has %u files, %u were given", paths[0], s.file_count,
+                       count);
+    for (unsigned i = 1; i < count && rc == 0; i++)
+        rc = check_part(&l->region.files[i], &s, i);
+    if (rc == 0) {
+        rc = region_lock(&l->region, REGION_GATE, access == LAYOUT_EXCLUSIVE);
+        if (rc == -EBUSY)
+            error_set(EBUSY,
+                      access == LAYOUT_EXCLUSIVE ? "%s: somebody has it open"
+                                                 : "%s: is being formatted or destroyed",
+                      paths[0]);
+    }
+    if (rc == 0)
+        rc = map_heap(l, &s, map_hint);
+    if (rc == 0)
+        rc = check_lengths(l);
+    if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
+        fam_load_acquire(&layout_super(l)->formatting) != 0)
+        rc = error_set(EUCLEAN, "%s: formatting was interrupted; format it again", paths[0]);
+    if (rc != 0)
+        layout_close(l);
+    return rc;
+}
+
+void layout_close(struct layout *l)
+{
+    region_destroy(&l->region);
+}
+
+int layout_format(struct layout *l)
+{
+    struct layout_super *super = layout_super(l);
+    fam_store_release(&super->formatting, 1);
+
+    /* Generations, roots and instances, then all metadata and data; the zones' sizes and places
+     * stay, and so does the number of the next generation. */
+    uint64_t tables = sizeof(struct layout_super);
+    memset(layout_at(l, tables), 0, l->zones_offset - tables);
+    for (uint64_t z = 0; z < l->zone_count; z++) {
+        struct layout_zone *zone = layout_zone(l, z);
+        fam_store(&zone->backed, 0);
+        fam_store(&zone->meta, 0);
+        fam_store(&zone->releases, 0);
+        fam_store(&zone->longest, 0);
+    }
+    memset(layout_at(l, l->instances_offset), 0, (l->instance_count + 1) * l->instance_stride);
+    fam_store(layout_generation(l, 0), GENERATION_USED | GENERATION_COMMITTED);
+    fam_store(&super->root_lock, 0);
+    int rc = region_punch(&l->region, l->meta_offset, l->region.length - l->meta_offset);
+    if (rc == -EOPNOTSUPP) {
+        rc = 0;
+        for (uint64_t z = 0; z < l->zone_count && rc == 0; z++)
+            if (fam_load(&layout_zone(l, z)->spans) != 0) {
+                rc = region_back(&l->region, l->meta_offset + z * l->meta_stride, l->meta_stride);
+                if (rc == 0)
+                    memset(layout_at(l, l->meta_offset + z * l->meta_stride), 0, l->meta_stride);
+            }
+    }
+    if (rc == 0)
+        fam_store_release(&super->formatting, 0);
+    return rc;
+}
+
+int layout_unlink(struct layout *l)
+{
+    /* The first file last: without it the others could not be found any more. */
+    for (unsigned i = l->region.file_count; i-- > 0;)
+        if (unlink(l->region.files[i].path) != 0)
+            return error_system(errno, "%s: cannot be removed", l->region.files[i].path);
+    return 0;
+}
+
+int layout_paths(const char *path, char ***paths, unsigned *count)
+{
+    int fd = region_open_file(path, true);
+    if (fd < 0)
+        return fd;
+    struct layout_super s;
+    int rc = read_super(path, fd, &s);
+    if (rc == 0) {
+        size_t first = strlen(path) + 1;
+        size_t bytes =
+            s.file_count * sizeof(char *) + first + (s.file_count - 1) * (size_t)LAYOUT_PATH_MAX;
+        char **list = calloc(1, bytes);
+        if (list == NULL) {
+            rc = error_set(ENOMEM, "no memory for the list of files");
+        } else {
+            char *text = (char *)(list + s.file_count);
+            list[0] = memcpy(text, path, first);
+            text += first;
+            size_t rest = (s.file_count - 1) * (size_t)LAYOUT_PATH_MAX;
+            if (pread(fd, text, rest, (off_t)s.paths_offset) != (ssize_t)rest)
+                rc = error_set(EUCLEAN, "%s: truncated: no list of files", path);
+            for (unsigned i = 1; i < s.file_count; i++) {
+                list[i] = text + (size_t)(i - 1) * LAYOUT_PATH_MAX;
+                list[i][LAYOUT_PATH_MAX - 1] = '\0';
+            }
+            *paths = list;
+            *count = s.file_count;
+            if (rc != 0)
+                free(list);
+        }
+    }
+    close(fd);
+    return rc;
+}
+
+uint64_t layout_size_of_spans(const struct layout *l, uint64_t spans)
+{
+    return size_of_spans(l->meta_offset, spans);
+}
+
+uint64_t layout_spans_of_size(const struct layout *l, uint64_t size)
+{
+    return spans_of_size(l->meta_offset, size);
+}
+
+int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans)
+{
+    struct layout_zone *z = layout_zone(l, zone);
+    uint64_t now = fam_load_acquire(&z->spans);
+    spans = round_spans(l, zone, spans, true);
+    if (now >= spans)
+        return 0;
+    /* One page at the new end makes the file long enough; fallocate never cuts it. */
+    uint64_t end = layout_span_offset(l, (zone << l->zone_shift) + spans);
+    int rc = region_back(&l->region, end - 4096, 4096);
+    if (rc != 0)
+        return rc;
+    while (now < spans && !fam_cas(&z->spans, &now, spans))
+        ;
+    fam_add(&z->releases, 1);
+    return 0;
+}
+
+int layout_back_meta(struct layout *l, uint64_t zone)
+{
+    struct layout_zone *z = layout_zone(l, zone);
+    if (fam_load_acquire(&z->meta) != 0)
+        return 0;
+    int rc = region_back(&l->region, l->meta_offset + zone * l->meta_stride, l->meta_stride);
+    if (rc == 0)
+        fam_store_release(&z->meta, 1);
+    return rc;
+}
+
+int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
+{
+    uint64_t end = first + count;
+    while (first < end) {
+        uint64_t zone = layout_zone_of(l, first);
+        uint64_t chunk = (first & (l->zone_spans - 1)) >> l->chunk_shift;
+        uint64_t next = (zone << l->zone_shift) + ((chunk + 1) << l->chunk_shift);
+        struct layout_zone *z = layout_zone(l, zone);
+        uint64_t bit = (uint64_t)1 << chunk;
+        if ((fam_load_acquire(&z->backed) & bit) == 0) {
+            /* No further than the zone's spans: the file ends there. */
+            uint64_t limit = (zone << l->zone_shift) + layout_zone_spans(l, zone);
+            uint64_t start = (zone << l->zone_shift) + (chunk << l->chunk_shift);
+            uint64_t stop = min_u64(next, limit);
+            int rc = region_back(&l->region, layout_span_offset(l, start),
+                                 (stop - start) << SPAN_SHIFT);
+            if (rc != 0)
+                return rc;
+            if (stop == next || limit - (zone << l->zone_shift) == layout_zone_limit(l, zone))
+                fam_or(&z->backed, bit);
+        }
+        first = next;
+    }
+    return 0;
+}

@@ -1,0 +1,409 @@
+/* What lies where in a heap's files. doc/format.md shows the same byte by byte.
+ *
+ * File 0:  superblock | generations | roots | zones | instances | paths | metadata of all zones | data
+ * File k:  part header, 2 MiB | data
+ *
+ * In memory the data of file k follows that of file k - 1, so the data area is one row of spans of
+ * 64 KiB, and an extent may cross zones and files. All metadata lies apart from the blocks, in front
+ * of the data, for the whole capacity (the file is sparse); a zone's part of it is backed with
+ * memory before the zone is first used. The one exception: slabs of blocks under 64 bytes keep
+ * their bitmaps A and C at the start of their span.
+ */
+#ifndef ALPS_LAYOUT_H
+#define ALPS_LAYOUT_H
+
+#include <alps/alps.h>
+
+#include "base.h"
+#include "fam.h"
+#include "region.h"
+
+#define LAYOUT_MAGIC UINT64_C(0x0a70616568737061)      /* "apsheap\n" */
+#define LAYOUT_PART_MAGIC UINT64_C(0x0a74726170737061) /* "apspart\n" */
+#define LAYOUT_VERSION 1u
+#define LAYOUT_BYTE_ORDER 0x01020304u
+
+#define SPAN_SHIFT 16u
+#define SPAN_SIZE ((uint64_t)1 << SPAN_SHIFT)
+
+#define LAYOUT_ZONE_MAX 4096u       /* zones in a heap */
+#define LAYOUT_GENERATION_MAX 4096u /* generations that a heap can know at a time */
+#define LAYOUT_INSTANCE_MAX 4096u
+#define LAYOUT_INTENT_MAX 16u       /* alps_malloc_to and alps_free_from at a time, per instance */
+#define LAYOUT_PATH_MAX 1024u
+#define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
+#define LAYOUT_LINE 128u            /* single-writer and shared words are this far apart */
+#define LAYOUT_CHUNKS 64u           /* pieces of a zone whose memory is secured one by one */
+
+#define LAYOUT_SIZE_MIN (16 * MIB)
+#define LAYOUT_CAPACITY_MAX (16 * TIB)
+#define LAYOUT_ZONE_SIZE_MIN (1 * MIB)
+#define LAYOUT_ZONE_SIZE_MAX (4 * GIB)
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+/* Byte 0 of file 0. Written once at creation, magic last, except for the words at the end. */
+struct layout_super {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t byte_order;
+    uint64_t uuid[2];
+    uint64_t checksum; /* of the bytes up to reserved, with this field as 0 */
+    uint64_t features; /* 0 */
+    uint64_t created_s; /* seconds since 1970 */
+    uint64_t size;      /* as asked at creation */
+    uint64_t capacity;
+    uint64_t zone_size;
+    uint64_t file_spans; /* spans in each file, at capacity */
+    uint32_t span_shift;
+    uint32_t file_count;
+    uint32_t file_zones; /* zones in each file, the last one perhaps not whole */
+    uint32_t zone_count; /* file_zones * file_count */
+    uint32_t instance_count;
+    uint32_t generation_count;
+    uint32_t root_count;
+    uint32_t intent_count;
+    uint64_t generations_offset;
+    uint64_t roots_offset;
+    uint64_t zones_offset;
+    uint64_t instances_offset;
+    uint64_t instance_stride;
+    uint64_t paths_offset;
+    uint64_t meta_offset;
+    uint64_t meta_stride; /* metadata of one zone */
+    uint64_t data_offset;
+    uint64_t reserved[232];
+    fam_word_t next_generation; /* byte 2048 */
+    uint64_t pad1[15];
+    fam_word_t root_lock; /* owner bits of the instance that changes the roots, or 0 */
+    uint64_t pad2[15];
+    fam_word_t formatting; /* 1 while alps_heap_format is at work or was killed there */
+    uint64_t pad3[15];
+    uint64_t reserved2[208];
+};
+_Static_assert(sizeof(struct layout_super) == 4096, "the superblock is a page");
+_Static_assert(offsetof(struct layout_super, next_generation) == 2048, "");
+
+/* Byte 0 of files 1... */
+struct layout_part {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t byte_order;
+    uint64_t uuid[2]; /* of the heap */
+    uint32_t index;
+    uint32_t file_count;
+    uint64_t checksum; /* with this field as 0 */
+};
+_Static_assert(sizeof(struct layout_part) == 48, "");
+
+struct layout_root {
+    fam_word_t state; /* version << 8 | used */
+    fam_word_t ptr;
+    fam_word_t name[8]; /* 63 bytes and a NUL, as bytes in memory order */
+    uint64_t reserved[6];
+};
+_Static_assert(sizeof(struct layout_root) == LAYOUT_LINE, "");
+
+struct layout_zone {
+    fam_word_t spans;    /* spans that exist by now, from the zone's start: whole chunks or all */
+    fam_word_t node;     /* NUMA node + 1, or 0 if not placed */
+    fam_word_t backed;   /* bit i: chunk i of the data is backed by memory */
+    fam_word_t meta;     /* 1: the zone's metadata is backed by memory */
+    fam_word_t releases; /* counts the times that spans became free */
+    fam_word_t longest;  /* hint: low half of releases << 32 | longest free run seen by then */
+    uint64_t reserved[10];
+};
+_Static_assert(sizeof(struct layout_zone) == LAYOUT_LINE, "");
+
+struct layout_intent {
+    fam_word_t op;
+    fam_word_t where;       /* offset of the pointer */
+    fam_word_t block;       /* offset of the block */
+    fam_word_t incarnation; /* of the block's span */
+    uint64_t reserved[12];
+};
+_Static_assert(sizeof(struct layout_intent) == LAYOUT_LINE, "");
+
+/* An instance: this, then two bitmaps over the zones (touched, hinted), each of whole lines. One
+ * more slot than there are instances is nobody's: hints about permanent slabs are left there. */
+struct layout_slot {
+    fam_word_t state; /* enum slot_status | incarnation << 8; changed by the holder of the lock */
+    uint64_t reserved[15];
+    fam_word_t generation; /* its number; 0: none, or permanent. From here: written by the owner */
+    fam_word_t pid;
+    fam_word_t start_time; /* of the process, in clock ticks since boot */
+    fam_word_t boot[2];    /* identity of the kernel's boot */
+    uint64_t reserved2[11];
+    fam_word_t hinted_classes[2]; /* bit c: an unowned slab of class c may have free blocks.
+                                     From here: set by anyone */
+    uint64_t reserved3[14];
+    struct layout_intent intents[LAYOUT_INTENT_MAX];
+};
+_Static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_INTENT_MAX) * LAYOUT_LINE, "");
+
+enum slot_status { SLOT_FREE = 0, SLOT_LIVE = 1, SLOT_RECOVERING = 2 };
+
+/* What the holder of a span writes: the bitmaps A and C (64 bits a word) and the header. */
+struct layout_record {
+    fam_word_t allocated[16];
+    fam_word_t committed[16];
+    fam_word_t incarnation; /* counts the uses of this span as a slab or the start of an extent */
+    fam_word_t generation;  /* index in the table of generations */
+    fam_word_t length;      /* spans of the slab or extent that starts here */
+    fam_word_t last_state;  /* of a free span: what it was, to tell a double free */
+    uint64_t reserved[12];
+};
+_Static_assert(sizeof(struct layout_record) == 3 * LAYOUT_LINE, "");
+
+/* What others write: the bitmap R, 32 bits a word below the incarnation. */
+struct layout_released {
+    fam_word_t words[128];
+};
+_Static_assert(sizeof(struct layout_released) == 1024, "");
+
+#pragma GCC diagnostic pop
+
+#define LAYOUT_SPAN_META                                                                           \
+    (sizeof(fam_word_t) + sizeof(struct layout_record) + sizeof(struct layout_released))
+
+/* ---- the state word of a span ----
+ * bits 0..2 kind, 3..9 class, 10..23 owner's slot + 1 or 0, 24..31 owner's incarnation (or flags if
+ * there is no owner), 32..63 incarnation, or for SPAN_TAIL the distance to the first span. */
+enum span_kind {
+    SPAN_FREE = 0,    /* the whole word is 0 */
+    SPAN_CLAIMED = 1, /* first span of a run in the making or being given back, by its owner */
+    SPAN_TAIL = 2,    /* belongs to what starts distance spans before */
+    SPAN_SLAB = 3,    /* slab of a class, owned by an instance or by nobody */
+    SPAN_EXTENT = 4   /* first span of an extent */
+};
+
+#define SPAN_OWNER_SHIFT 10u
+#define SPAN_OWNER_MASK ((uint64_t)0x3fffff << SPAN_OWNER_SHIFT)
+#define SPAN_HINTED ((uint64_t)1 << 24) /* unowned slab: a hint was left that it has free blocks */
+
+static inline enum span_kind span_kind(uint64_t state)
+{
+    return (enum span_kind)(state & 7);
+}
+static inline unsigned span_class(uint64_t state)
+{
+    return (unsigned)(state >> 3) & 127;
+}
+/* The owner as its bits in place; 0 means nobody, whatever the flags. */
+static inline uint64_t span_owner(uint64_t state)
+{
+    return (state & ((uint64_t)0x3fff << SPAN_OWNER_SHIFT)) == 0 ? 0 : state & SPAN_OWNER_MASK;
+}
+static inline uint32_t span_incarnation(uint64_t state)
+{
+    return (uint32_t)(state >> 32);
+}
+static inline uint64_t span_distance(uint64_t state)
+{
+    return state >> 32;
+}
+static inline uint64_t span_claimed(uint64_t owner)
+{
+    return SPAN_CLAIMED | owner;
+}
+static inline uint64_t span_tail(uint64_t distance)
+{
+    return SPAN_TAIL | distance << 32;
+}
+static inline uint64_t span_slab(unsigned class, uint64_t owner, uint32_t incarnation)
+{
+    return SPAN_SLAB | (uint64_t)class << 3 | owner | (uint64_t)incarnation << 32;
+}
+static inline uint64_t span_extent(uint32_t incarnation)
+{
+    return SPAN_EXTENT | (uint64_t)incarnation << 32;
+}
+/* Owner bits of an instance: its slot and the low bits of the slot's incarnation. */
+static inline uint64_t span_owner_bits(unsigned slot, uint32_t incarnation)
+{
+    return ((uint64_t)(slot + 1) | (uint64_t)(incarnation & 255) << 14) << SPAN_OWNER_SHIFT;
+}
+static inline unsigned span_owner_slot(uint64_t owner)
+{
+    return (unsigned)(owner >> SPAN_OWNER_SHIFT & 0x3fff) - 1;
+}
+
+/* ---- a word of the generation table: number << 24 | slot << 8 | flags; 0 is an empty entry ---- */
+#define GENERATION_USED ((uint64_t)1)
+#define GENERATION_OPEN ((uint64_t)2)
+#define GENERATION_COMMITTED ((uint64_t)4)
+#define GENERATION_FREEING ((uint64_t)8) /* alps_bulk_free has begun */
+#define GENERATION_NUMBER_MAX (((uint64_t)1 << 40) - 1)
+
+static inline uint64_t generation_word(alps_gen_t number, unsigned slot, uint64_t flags)
+{
+    return number << 24 | (uint64_t)slot << 8 | flags;
+}
+static inline alps_gen_t generation_number(uint64_t word)
+{
+    return word >> 24;
+}
+static inline unsigned generation_slot(uint64_t word)
+{
+    return (unsigned)(word >> 8) & 0xffff;
+}
+
+/* ---- the mapped heap ---- */
+
+struct layout {
+    struct region region;
+    uint64_t data_offset;
+    uint64_t span_count; /* of the address range: zone_count whole zones */
+    uint64_t file_spans;
+    uint64_t zone_spans;
+    unsigned zone_shift; /* log2 of zone_spans */
+    unsigned zone_count;
+    unsigned file_zones;
+    unsigned zone_words; /* words of a bitmap over the zones */
+    unsigned instance_count;
+    unsigned root_count;
+    uint64_t zones_offset;
+    uint64_t instances_offset;
+    uint64_t instance_stride;
+    uint64_t meta_offset;
+    uint64_t meta_stride;
+    uint64_t chunk_shift; /* log2 of the spans in a chunk of a zone */
+};
+
+static inline void *layout_at(const struct layout *l, uint64_t offset)
+{
+    return l->region.base + offset;
+}
+static inline struct layout_super *layout_super(const struct layout *l)
+{
+    return layout_at(l, 0);
+}
+static inline fam_word_t *layout_generation(const struct layout *l, uint64_t index)
+{
+    return (fam_word_t *)layout_at(l, sizeof(struct layout_super)) + index;
+}
+static inline struct layout_root *layout_root(const struct layout *l, unsigned index)
+{
+    return (struct layout_root *)layout_at(
+               l, sizeof(struct layout_super) + LAYOUT_GENERATION_MAX * sizeof(fam_word_t)) +
+           index;
+}
+static inline struct layout_zone *layout_zone(const struct layout *l, uint64_t zone)
+{
+    return (struct layout_zone *)layout_at(l, l->zones_offset) + zone;
+}
+static inline struct layout_slot *layout_slot(const struct layout *l, unsigned slot)
+{
+    return layout_at(l, l->instances_offset + slot * l->instance_stride);
+}
+/* Bitmaps over the zones: those that an instance ever claimed or owned something in ... */
+static inline fam_word_t *layout_touched(const struct layout *l, struct layout_slot *slot)
+{
+    (void)l;
+    return (fam_word_t *)(slot + 1);
+}
+/* ... and those where one of its unowned slabs got free blocks. */
+static inline fam_word_t *layout_hinted(const struct layout *l, struct layout_slot *slot)
+{
+    return layout_touched(l, slot) + l->zone_words;
+}
+
+static inline uint64_t layout_zone_of(const struct layout *l, uint64_t span)
+{
+    return span >> l->zone_shift;
+}
+static inline char *layout_meta(const struct layout *l, uint64_t span)
+{
+    return layout_at(l, l->meta_offset + (span >> l->zone_shift) * l->meta_stride);
+}
+static inline fam_word_t *layout_state(const struct layout *l, uint64_t span)
+{
+    return (fam_word_t *)(void *)layout_meta(l, span) + (span & (l->zone_spans - 1));
+}
+static inline struct layout_record *layout_record(const struct layout *l, uint64_t span)
+{
+    char *records = layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
+    return (struct layout_record *)(void *)records + (span & (l->zone_spans - 1));
+}
+static inline struct layout_released *layout_released(const struct layout *l, uint64_t span)
+{
+    char *records = layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
+    return (struct layout_released *)(void *)(records +
+                                              l->zone_spans * sizeof(struct layout_record)) +
+           (span & (l->zone_spans - 1));
+}
+static inline uint64_t layout_span_offset(const struct layout *l, uint64_t span)
+{
+    return l->data_offset + (span << SPAN_SHIFT);
+}
+/* Span of an offset; span_count or more if the offset lies outside the data. */
+static inline uint64_t layout_span_of(const struct layout *l, uint64_t offset)
+{
+    return (offset - l->data_offset) >> SPAN_SHIFT;
+}
+/* Spans that a zone may come to have. */
+static inline uint64_t layout_zone_limit(const struct layout *l, uint64_t zone)
+{
+    uint64_t first = (zone % l->file_zones) << l->zone_shift;
+    return first >= l->file_spans ? 0 : min_u64(l->zone_spans, l->file_spans - first);
+}
+/* Spans of a zone whose metadata can be read; 0 if it was never used. */
+static inline uint64_t layout_zone_spans(const struct layout *l, uint64_t zone)
+{
+    const struct layout_zone *z = layout_zone(l, zone);
+    if (fam_load_acquire(&z->meta) == 0)
+        return 0;
+    return min_u64(fam_load(&z->spans), l->zone_spans);
+}
+
+/* State of a span, SPAN_FREE if the span does not exist or its zone was never used. */
+static inline uint64_t layout_span_state(const struct layout *l, uint64_t span)
+{
+    if (span >= l->span_count ||
+        (span & (l->zone_spans - 1)) >= layout_zone_spans(l, layout_zone_of(l, span)))
+        return SPAN_FREE;
+    return fam_load_acquire(layout_state(l, span));
+}
+
+/* Creates the files of a heap. */
+int layout_create(const char *const *paths, unsigned count,
+                  const struct alps_create_options *options);
+
+/* How a heap is opened. */
+enum layout_access {
+    LAYOUT_READ,      /* shared with others, for reading */
+    LAYOUT_WRITE,     /* shared with others */
+    LAYOUT_EXCLUSIVE  /* with nobody else: to format or destroy it; a half-formatted one is good */
+};
+
+/* Maps an existing heap after checking everything that the superblock says. */
+int layout_open(struct layout *l, const char *const *paths, unsigned count, void *map_hint,
+                enum layout_access access);
+void layout_close(struct layout *l);
+
+/* Empties a heap opened with LAYOUT_EXCLUSIVE. */
+int layout_format(struct layout *l);
+
+/* Removes the files of a heap opened with LAYOUT_EXCLUSIVE. */
+int layout_unlink(struct layout *l);
+
+/* Paths of all files, as recorded in the heap whose first file this is: sets *paths to an array of
+ * *count strings in one piece of memory that the caller frees. */
+int layout_paths(const char *path, char ***paths, unsigned *count);
+
+/* Present size in bytes as the user counts it (management included), and spans for such a size. */
+uint64_t layout_size_of_spans(const struct layout *l, uint64_t spans);
+uint64_t layout_spans_of_size(const struct layout *l, uint64_t size);
+
+/* Makes spans exist: raises a zone's number of spans to that or a little more, with the file long
+ * enough before. */
+int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans);
+
+/* Secures the memory behind a zone's metadata, if that was not done yet. */
+int layout_back_meta(struct layout *l, uint64_t zone);
+
+/* Secures the memory behind a run of spans, if that was not done yet. */
+int layout_back_spans(struct layout *l, uint64_t first, uint64_t count);
+
+#endif

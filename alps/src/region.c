@@ -1,0 +1,259 @@
+/* Files, mapping, backing memory, locks.
+ *
+ * Idea: the region is a range of addresses reserved whole at opening, in which each file is mapped
+ * up to the heap's capacity, also beyond the file's present end. Growth then needs no new mapping:
+ * once a process extends the file, the pages are there for all.
+ *
+ * Memory is secured by fallocate before anything in it is used, so that a full file system gives an
+ * error here and never SIGBUS later. fallocate only ever extends a file, so two processes that grow
+ * it at once cannot cut each other's part off.
+ */
+#include "region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "error.h"
+
+#define LOCK_OFFSET ((off_t)1 << 62)
+
+int region_open_file(const char *path, bool readonly)
+{
+    int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return error_system(errno, "%s: cannot be opened%s", path,
+                            readonly ? "" : " for reading and writing");
+    struct stat status;
+    int rc = 0;
+    if (fstat(fd, &status) != 0)
+        rc = error_system(errno, "%s: fstat", path);
+    else if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
+        rc = error_set(EMEDIUMTYPE, "%s: not a regular file or a character device", path);
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int region_create_file(const char *path, unsigned mode)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_system(errno, "%s: cannot be created", path);
+    if (fchmod(fd, (mode_t)mode) != 0) {
+        int rc = error_system(errno, "%s: fchmod %o", path, mode);
+        unlink(path);
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int region_init(struct region *region, const char *const *paths, const int *fds,
+                unsigned file_count, bool readonly)
+{
+    *region = (struct region){.lock_fd = -1, .readonly = readonly};
+    region->files = calloc(file_count, sizeof *region->files);
+    if (region->files == NULL) {
+        for (unsigned i = 0; i < file_count; i++)
+            close(fds[i]);
+        return error_set(ENOMEM, "no memory for the list of files");
+    }
+    region->file_count = file_count;
+    for (unsigned i = 0; i < file_count; i++)
+        region->files[i].fd = fds[i];
+    for (unsigned i = 0; i < file_count; i++) {
+        region->files[i].path = strdup(paths[i]);
+        if (region->files[i].path == NULL) {
+            region_destroy(region);
+            return error_set(ENOMEM, "no memory for the list of files");
+        }
+    }
+
+    /* By way of /proc the very file that fds[0] is open on, whatever its name means by now. */
+    char self[64];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fds[0]);
+    region->lock_fd = open(self, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+    if (region->lock_fd < 0) {
+        int rc = error_system(errno, "%s: cannot be opened again for its locks", paths[0]);
+        region_destroy(region);
+        return rc;
+    }
+    return 0;
+}
+
+/* Reserves length bytes of addresses at a multiple of REGION_ALIGNMENT; NULL if there are none. */
+static char *reserve(uint64_t length, void *hint)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    if (hint != NULL) {
+        void *p = mmap(hint, length, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        if (p == hint)
+            return p;
+        if (p != MAP_FAILED)
+            munmap(p, length);
+    }
+    uint64_t slack = length + REGION_ALIGNMENT;
+    char *p = mmap(NULL, slack, PROT_NONE, flags, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    uint64_t head = align_up((uintptr_t)p, REGION_ALIGNMENT) - (uintptr_t)p;
+    if (head != 0)
+        munmap(p, head);
+    if (slack - head != length)
+        munmap(p + head + length, slack - head - length);
+    return p + head;
+}
+
+/* Maps the files into addresses reserved for them. */
+static int map_files(struct region *region, char *base)
+{
+    int protection = PROT_READ | (region->readonly ? 0 : PROT_WRITE);
+    for (unsigned i = 0; i < region->file_count; i++) {
+        struct region_file *f = &region->files[i];
+        void *p = mmap(base + f->start, f->length, protection,
+                       MAP_SHARED | MAP_FIXED | MAP_NORESERVE, f->fd, (off_t)f->skip);
+        if (p == MAP_FAILED)
+            return error_system(errno, "%s: cannot map %llu bytes", f->path,
+                                (unsigned long long)f->length);
+    }
+    return 0;
+}
+
+int region_map(struct region *region, uint64_t length, void *hint)
+{
+    char *base = reserve(length, hint);
+    if (base == NULL)
+        return error_set(EFBIG, "%s: this process has no %llu bytes of addresses to map it",
+                         region->files[0].path, (unsigned long long)length);
+    int rc = map_files(region, base);
+    if (rc != 0) {
+        munmap(base, length);
+        return rc;
+    }
+    region->base = base;
+    region->length = length;
+    return 0;
+}
+
+int region_remap(struct region *region, void *hint)
+{
+    char *old = region->base;
+    int rc = region_map(region, region->length, hint);
+    if (rc == 0)
+        munmap(old, region->length);
+    return rc;
+}
+
+void region_destroy(struct region *region)
+{
+    if (region->base != NULL)
+        munmap(region->base, region->length);
+    for (unsigned i = 0; i < region->file_count; i++) {
+        if (region->files[i].fd >= 0)
+            close(region->files[i].fd);
+        free(region->files[i].path);
+    }
+    free(region->files);
+    /* Last: while the locks are held nobody takes this opening for gone. */
+    if (region->lock_fd >= 0)
+        close(region->lock_fd);
+    *region = (struct region){.lock_fd = -1};
+}
+
+void region_forget_files(struct region *region)
+{
+    for (unsigned i = 0; i < region->file_count; i++) {
+        close(region->files[i].fd);
+        region->files[i].fd = -1;
+    }
+    close(region->lock_fd);
+    region->lock_fd = -1;
+}
+
+/* Calls fallocate for the part of a range in each file. */
+static int allocate_range(struct region *region, uint64_t offset, uint64_t length, int mode)
+{
+    for (unsigned i = 0; i < region->file_count; i++) {
+        struct region_file *f = &region->files[i];
+        uint64_t from = max_u64(offset, f->start);
+        uint64_t to = min_u64(offset + length, f->start + f->length);
+        if (from >= to)
+            continue;
+        int rc;
+        do
+            rc = fallocate(f->fd, mode, (off_t)(f->skip + from - f->start), (off_t)(to - from));
+        while (rc != 0 && errno == EINTR);
+        if (rc == 0 || errno == ENODEV) /* a device: its memory is all there */
+            continue;
+        if (errno == EOPNOTSUPP && mode == 0)
+            rc = posix_fallocate(f->fd, (off_t)(f->skip + from - f->start), (off_t)(to - from));
+        else
+            rc = errno;
+        if (rc == 0)
+            continue;
+        if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
+            rc = ENOMEM;
+        return error_system(rc, "%s: no memory for %llu bytes behind it", f->path,
+                            (unsigned long long)(to - from));
+    }
+    return 0;
+}
+
+int region_back(struct region *region, uint64_t offset, uint64_t length)
+{
+    return allocate_range(region, offset, length, 0);
+}
+
+int region_punch(struct region *region, uint64_t offset, uint64_t length)
+{
+    return allocate_range(region, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+}
+
+int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held)
+{
+    struct stat status;
+    if (fstat(file->fd, &status) != 0)
+        return error_system(errno, "%s: fstat", file->path);
+    *length = (uint64_t)status.st_size;
+    *held = (uint64_t)status.st_blocks * 512;
+    return 0;
+}
+
+static struct flock lock_range(unsigned number, short type)
+{
+    return (struct flock){
+        .l_type = type, .l_whence = SEEK_SET, .l_start = LOCK_OFFSET + number, .l_len = 1};
+}
+
+int region_lock(struct region *region, unsigned number, bool exclusive)
+{
+    struct flock lock = lock_range(number, exclusive ? F_WRLCK : F_RDLCK);
+    if (fcntl(region->lock_fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    if (errno == EAGAIN || errno == EACCES)
+        return -EBUSY;
+    return error_system(errno, "%s: cannot be locked", region->files[0].path);
+}
+
+void region_unlock(struct region *region, unsigned number)
+{
+    struct flock lock = lock_range(number, F_UNLCK);
+    fcntl(region->lock_fd, F_OFD_SETLK, &lock);
+}
+
+int region_lock_held(struct region *region, unsigned number)
+{
+    struct flock lock = lock_range(number, F_WRLCK);
+    if (fcntl(region->lock_fd, F_OFD_GETLK, &lock) != 0)
+        return error_system(errno, "%s: cannot ask for its locks", region->files[0].path);
+    return lock.l_type != F_UNLCK;
+}

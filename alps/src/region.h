@@ -1,0 +1,89 @@
+/* The files of a heap as one range of addresses: mapping, backing memory, locks, placement. */
+#ifndef ALPS_REGION_H
+#define ALPS_REGION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define REGION_ALIGNMENT ((uint64_t)2 << 20) /* of the base address */
+
+struct region_file {
+    char *path;
+    int fd;             /* of the mapping and of fallocate */
+    uint64_t start;     /* offset in the region of the first byte mapped from this file */
+    uint64_t length;    /* bytes mapped from it; may reach beyond the file's end (growth) */
+    uint64_t skip;      /* offset in the file of that first byte */
+};
+
+struct region {
+    char *base;
+    uint64_t length; /* multiple of REGION_ALIGNMENT */
+    unsigned file_count;
+    struct region_file *files;
+    int lock_fd; /* an opening of files[0] of its own, never mapped: a mapping would keep the locks
+                    of a closed descriptor alive */
+    bool readonly;
+};
+
+/* Opens an existing file without following a symbolic link in a place where only regular files and
+ * devices are good. Returns a descriptor or a negative errno value. */
+int region_open_file(const char *path, bool readonly);
+
+/* Creates a file that must not exist. Returns a descriptor or a negative errno value. */
+int region_create_file(const char *path, unsigned mode);
+
+/* Prepares a region of file_count files with paths copied and the descriptors taken over; nothing
+ * is mapped yet. On failure the descriptors are closed. */
+int region_init(struct region *region, const char *const *paths, const int *fds,
+                unsigned file_count, bool readonly);
+
+/* Maps all files (their start, length and skip are set) at hint or anywhere. */
+int region_map(struct region *region, uint64_t length, void *hint);
+
+/* Maps the region once more, elsewhere than now, and drops the old mapping. */
+int region_remap(struct region *region, void *hint);
+
+/* Unmaps, closes, frees. */
+void region_destroy(struct region *region);
+
+/* Makes sure that [offset, offset + length) is backed by memory, so that touching it cannot fault;
+ * extends a file that ends before. -ENOMEM if there is none left. */
+int region_back(struct region *region, uint64_t offset, uint64_t length);
+
+/* Gives the memory behind [offset, offset + length) back; it reads as zero then. */
+int region_punch(struct region *region, uint64_t offset, uint64_t length);
+
+/* Bytes that a file has, as its length and as memory held. */
+int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held);
+
+/* Locks: bytes of the first file, far beyond its end, as open-file-description locks. The kernel
+ * drops them when the process dies, however it dies. REGION_GATE is held shared by everyone who
+ * has the heap open, exclusively by who formats or destroys it; the others belong to the layers
+ * above. */
+#define REGION_GATE 0u
+#define REGION_FIRST_LOCK 1u
+
+/* 0, or -EBUSY if somebody else's lock conflicts, or another negative errno value. */
+int region_lock(struct region *region, unsigned number, bool exclusive);
+void region_unlock(struct region *region, unsigned number);
+
+/* 1 if an opening of the file other than this one holds the lock, 0 if none does. */
+int region_lock_held(struct region *region, unsigned number);
+
+/* In a forked child: drops the descriptors, so that the child does not keep the parent's locks. */
+void region_forget_files(struct region *region);
+
+/* ---- placement on NUMA nodes (region_place.c) ---- */
+
+/* 1 if this machine has the NUMA node, 0 if not. */
+int region_node_exists(int node);
+
+/* Asks for the memory of a range, not touched before, to come from a node. */
+int region_place(struct region *region, uint64_t offset, uint64_t length, int node);
+
+/* Node that the page at offset is on (it is touched), or a negative errno value. */
+int region_node_of(struct region *region, uint64_t offset);
+
+#endif

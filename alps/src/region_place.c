@@ -1,0 +1,46 @@
+/* Placement of a region's memory on NUMA nodes, by the kernel's own calls.
+ *
+ * On tmpfs the policy set here belongs to the file: other processes that touch a page first, and
+ * fallocate, obey it. On other file systems it holds for this mapping only. */
+#include "region.h"
+
+#include <errno.h>
+#include <numa.h>
+#include <numaif.h>
+#include <string.h>
+
+#include "error.h"
+
+#define MASK_BITS 1024
+
+int region_node_exists(int node)
+{
+    if (numa_available() < 0)
+        return node == 0;
+    return node >= 0 && node <= numa_max_node() &&
+           numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node);
+}
+
+int region_place(struct region *region, uint64_t offset, uint64_t length, int node)
+{
+    const unsigned word_bits = 8 * sizeof(unsigned long);
+    unsigned long mask[MASK_BITS / (8 * sizeof(unsigned long))];
+    memset(mask, 0, sizeof mask);
+    mask[(unsigned)node / word_bits] = 1ul << ((unsigned)node % word_bits);
+    if (mbind(region->base + offset, length, MPOL_BIND, mask, MASK_BITS, 0) == 0)
+        return 0;
+    if (errno == ENOSYS && node == 0) /* a kernel without NUMA has node 0 alone */
+        return 0;
+    return error_system(errno, "%s: cannot be placed on NUMA node %d", region->files[0].path, node);
+}
+
+int region_node_of(struct region *region, uint64_t offset)
+{
+    int node = -1;
+    if (get_mempolicy(&node, NULL, 0, region->base + offset, MPOL_F_NODE | MPOL_F_ADDR) == 0)
+        return node;
+    if (errno == ENOSYS)
+        return 0;
+    return error_system(errno, "%s: cannot find the NUMA node of offset %llu",
+                        region->files[0].path, (unsigned long long)offset);
+}

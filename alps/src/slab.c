@@ -1,0 +1,490 @@
+/* Slabs.
+ *
+ * Idea: a slab is a run of spans cut into equal blocks, with a bit for each in three bitmaps. A is
+ * written by one holder (a thread of the owning instance) with plain stores; everybody else frees
+ * by setting the block's bit in R by CAS. The holder folds R into A when it runs short.
+ *
+ * Invariants
+ *   S1 A block is free if and only if its bit in A is clear or its bit in R is set.
+ *   S2 A block is handed out only while its bit in R is clear (unless somebody freed it twice).
+ *   S3 Each word of R holds the slab's incarnation in its high half, as the state word does.
+ *   S4 A block in use is permanent if and only if its bit in C is set or the generation of its slab
+ *      is committed (generation 0 is). A free block of a slab that is allocated from has its bit in
+ *      C clear.
+ *   S5 Bits of A past the last block are set, those of R and C are clear.
+ *   S6 Only the holder writes A, C and the record, and only while the state word names its
+ *      instance; a slab that names nobody has no holder.
+ *
+ * States of the first span's word, and who moves them on
+ *
+ *   FREE --extent_claim--> CLAIMED(s) --slab_create--> SLAB(s) --slab_release--> SLAB(nobody)
+ *     ^                        ^                        |  ^                          |
+ *     '----extent_release------'------slab_destroy------'  '-----slab_own (CAS)-------'
+ *
+ * Concurrency: slab_release stores with release order what slab_own's CAS acquires. A free by
+ * another compares the incarnation in the very word that it changes, so one that arrives after the
+ * slab was recycled changes nothing.
+ *
+ * Crash, slab_fold of one block (S1 holds throughout)
+ *   killed after     A R   seen as   repaired by
+ *   start            1 1   free      nobody
+ *   A cleared        0 1   free      nobody: an adopter clears R before it allocates
+ *   R cleared        0 0   free      nobody
+ *
+ * Crash, slab_claim_generation, from a generation g to h
+ *   some words of C    g committed: permanent by g; else C only lost bits of free blocks
+ *   generation := h    C alone says what is permanent, and is complete
+ */
+#include "slab.h"
+
+#include <errno.h>
+
+#include "error.h"
+
+#define CLASS(size_, blocks_, spans_, first_)                                                      \
+    {                                                                                              \
+        .size = size_, .blocks = blocks_, .spans = spans_, .first = first_,                        \
+        .words = (blocks_ + 63) / 64,                                                              \
+        .reciprocal = (((uint64_t)1 << 40) + size_ / 16 - 1) / (size_ / 16)                        \
+    }
+
+/* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an equal
+ * division of 1, 4, 16, 32 or 64 spans gives, so that little is left over at the end of a slab. No
+ * class is more than 8/7 of the one before. */
+const struct slab_class slab_classes[SLAB_CLASSES] = {
+    /* clang-format off */
+    CLASS(16, 4032, 1, 1024), CLASS(32, 2032, 1, 512), CLASS(48, 1357, 1, 384),
+    CLASS(64, 1024, 1, 0), CLASS(80, 819, 1, 0), CLASS(96, 682, 1, 0), CLASS(112, 585, 1, 0),
+    CLASS(128, 512, 1, 0), CLASS(144, 455, 1, 0), CLASS(160, 409, 1, 0), CLASS(176, 372, 1, 0),
+    CLASS(192, 341, 1, 0), CLASS(208, 315, 1, 0), CLASS(224, 292, 1, 0), CLASS(240, 273, 1, 0),
+    CLASS(256, 256, 1, 0), CLASS(288, 227, 1, 0), CLASS(320, 204, 1, 0), CLASS(352, 186, 1, 0),
+    CLASS(384, 170, 1, 0), CLASS(416, 157, 1, 0), CLASS(448, 146, 1, 0), CLASS(480, 136, 1, 0),
+    CLASS(512, 128, 1, 0), CLASS(576, 113, 1, 0), CLASS(640, 102, 1, 0), CLASS(704, 93, 1, 0),
+    CLASS(768, 85, 1, 0), CLASS(832, 78, 1, 0), CLASS(896, 73, 1, 0), CLASS(960, 68, 1, 0),
+    CLASS(1024, 64, 1, 0), CLASS(1152, 56, 1, 0), CLASS(1280, 51, 1, 0), CLASS(1408, 46, 1, 0),
+    CLASS(1536, 42, 1, 0), CLASS(1664, 39, 1, 0), CLASS(1792, 36, 1, 0), CLASS(1920, 34, 1, 0),
+    CLASS(2048, 32, 1, 0), CLASS(2256, 29, 1, 0), CLASS(2512, 26, 1, 0), CLASS(2848, 23, 1, 0),
+    CLASS(3120, 21, 1, 0), CLASS(3440, 19, 1, 0), CLASS(3840, 17, 1, 0), CLASS(4096, 16, 1, 0),
+    CLASS(4672, 14, 1, 0), CLASS(5040, 13, 1, 0), CLASS(5456, 12, 1, 0), CLASS(5952, 11, 1, 0),
+    CLASS(6544, 10, 1, 0), CLASS(7280, 9, 1, 0), CLASS(8192, 8, 1, 0), CLASS(9360, 7, 1, 0),
+    CLASS(10480, 25, 4, 0), CLASS(11904, 22, 4, 0), CLASS(13104, 20, 4, 0),
+    CLASS(14560, 18, 4, 0), CLASS(16384, 16, 4, 0), CLASS(18720, 14, 4, 0),
+    CLASS(20160, 13, 4, 0), CLASS(21840, 12, 4, 0), CLASS(23824, 11, 4, 0),
+    CLASS(26208, 10, 4, 0), CLASS(29120, 9, 4, 0), CLASS(32768, 8, 4, 0), CLASS(37440, 7, 4, 0),
+    CLASS(41936, 25, 16, 0), CLASS(47648, 22, 16, 0), CLASS(52416, 20, 16, 0),
+    CLASS(58240, 18, 16, 0), CLASS(65536, 16, 16, 0), CLASS(74896, 14, 16, 0),
+    CLASS(80656, 13, 16, 0), CLASS(87376, 12, 16, 0), CLASS(95312, 11, 16, 0),
+    CLASS(104848, 10, 16, 0), CLASS(116496, 9, 16, 0), CLASS(131072, 8, 16, 0),
+    CLASS(149792, 7, 16, 0), CLASS(161312, 13, 32, 0), CLASS(174752, 12, 32, 0),
+    CLASS(190640, 11, 32, 0), CLASS(209712, 10, 32, 0), CLASS(233008, 9, 32, 0),
+    CLASS(262144, 8, 32, 0), CLASS(299584, 7, 32, 0), CLASS(322624, 13, 64, 0),
+    CLASS(349520, 12, 64, 0), CLASS(381296, 11, 64, 0), CLASS(419424, 10, 64, 0),
+    CLASS(466032, 9, 64, 0),
+    /* clang-format on */
+};
+
+const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1] = {
+    /* clang-format off */
+    0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18, 18, 19, 19, 20,
+    20, 21, 21, 22, 22, 23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26, 26, 27, 27, 27, 27,
+    28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30, 31, 31, 31, 31, 32, 32, 32, 32, 32, 32, 32,
+    32, 33, 33, 33, 33, 33, 33, 33, 33, 34, 34, 34, 34, 34, 34, 34, 34, 35, 35, 35, 35, 35, 35,
+    35, 35, 36, 36, 36, 36, 36, 36, 36, 36, 37, 37, 37, 37, 37, 37, 37, 37, 38, 38, 38, 38, 38,
+    38, 38, 38, 39, 39, 39, 39, 39, 39, 39, 39,
+    /* clang-format on */
+};
+
+unsigned slab_class_of(uint64_t size)
+{
+    if (size <= SLAB_SMALL_MAX)
+        return slab_small_class[(size + 15) / 16];
+    unsigned low = slab_small_class[SLAB_SMALL_MAX / 16], high = SLAB_CLASSES - 1;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (slab_classes[middle].size >= size)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+unsigned slab_class_aligned(uint64_t size, uint64_t alignment)
+{
+    if (size > SLAB_SIZE_MAX || alignment > SPAN_SIZE)
+        return SLAB_CLASSES;
+    unsigned class = slab_class_of(max_u64(size, alignment));
+    while (class < SLAB_CLASSES && ((slab_classes[class].size | slab_classes[class].first) &
+                                    (alignment - 1)) != 0)
+        class ++;
+    return class;
+}
+
+bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class)
+{
+    for (unsigned w = 0; w < slab_classes[class].words; w++)
+        if (slab_live(l, span, class, w) != 0)
+            return false;
+    return true;
+}
+
+int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span)
+{
+    const struct layout *l = &instance->layout;
+    const struct slab_class *c = &slab_classes[class];
+    int rc = extent_claim(instance, c->spans, 1, node, span);
+    if (rc != 0)
+        return rc;
+    uint32_t incarnation = extent_begin(instance, *span, c->spans);
+    fam_word_t *a = slab_allocated(l, *span, class), *committed = slab_committed(l, *span, class);
+    fam_word_t *r = layout_released(l, *span)->words;
+    for (unsigned w = 0; w < c->words; w++) {
+        fam_store(&a[w], ~slab_word_mask(c, w));
+        fam_store(&committed[w], 0);
+        fam_store(&r[2 * w], (uint64_t)incarnation << 32);
+        fam_store(&r[2 * w + 1], (uint64_t)incarnation << 32);
+    }
+    fam_store_release(layout_state(l, *span), span_slab(class, instance->owner, incarnation));
+    return 0;
+}
+
+bool slab_own(struct instance *instance, uint64_t span, uint64_t state)
+{
+    const struct layout *l = &instance->layout;
+    instance_touch(instance, layout_zone_of(l, span));
+    return fam_cas(layout_state(l, span), &state,
+                   span_slab(span_class(state), instance->owner, span_incarnation(state)));
+}
+
+unsigned slab_fold(const struct layout *l, uint64_t span, unsigned class, uint64_t *allocated)
+{
+    const struct slab_class *c = &slab_classes[class];
+    fam_word_t *a = slab_allocated(l, span, class);
+    fam_word_t *r = layout_released(l, span)->words;
+    unsigned used = 0;
+    for (unsigned w = 0; w < c->words; w++) {
+        uint64_t bits = fam_load(&a[w]);
+        uint64_t released = slab_released(l, span, w);
+        if (released != 0) {
+            /* First A, then R: see the table above. */
+            bits &= ~released;
+            fam_store_release(&a[w], bits);
+            fam_and(&r[2 * w], ~(released & UINT32_MAX));
+            fam_and(&r[2 * w + 1], ~(released >> 32));
+        }
+        allocated[w] = bits;
+        used += count_bits(bits & slab_word_mask(c, w));
+    }
+    return used;
+}
+
+bool slab_trim_committed(const struct layout *l, uint64_t span, unsigned class,
+                         const uint64_t *allocated)
+{
+    const struct slab_class *c = &slab_classes[class];
+    fam_word_t *committed = slab_committed(l, span, class);
+    bool any = false;
+    for (unsigned w = 0; w < c->words; w++) {
+        uint64_t before = fam_load(&committed[w]);
+        uint64_t after = before & allocated[w] & slab_word_mask(c, w);
+        if (after != before)
+            fam_store_release(&committed[w], after);
+        any |= after != 0;
+    }
+    return any;
+}
+
+bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned class,
+                           const uint64_t *allocated, bool *committed)
+{
+    const struct layout *l = &instance->layout;
+    const struct slab_class *c = &slab_classes[class];
+    struct layout_record *record = layout_record(l, span);
+    fam_word_t *bits = slab_committed(l, span, class);
+    uint64_t from = fam_load(&record->generation), to = instance->generation_index;
+    *committed = false;
+    if (from == 0 && to == 0)
+        return true; /* all blocks are permanent, C says nothing */
+
+    if (from != to && generation_committed(l, from)) {
+        for (unsigned w = 0; w < c->words; w++) {
+            fam_store_release(&bits[w], allocated[w] & slab_word_mask(c, w));
+            *committed |= (allocated[w] & slab_word_mask(c, w)) != 0;
+        }
+    } else {
+        for (unsigned w = 0; w < c->words && from != to; w++)
+            if ((allocated[w] & slab_word_mask(c, w) & ~fam_load(&bits[w])) != 0)
+                return false;
+        *committed = slab_trim_committed(l, span, class, allocated);
+    }
+    if (from != to)
+        fam_store_release(&record->generation, to);
+    return true;
+}
+
+/* Instance slot whose searchers look for this slab; -1 if nobody may allocate from it. */
+static int64_t hint_board(const struct layout *l, uint64_t span)
+{
+    uint64_t index = fam_load_acquire(&layout_record(l, span)->generation);
+    if (index >= LAYOUT_GENERATION_MAX)
+        return -1;
+    uint64_t word = fam_load_acquire(layout_generation(l, index));
+    if ((word & GENERATION_COMMITTED) != 0)
+        return l->instance_count;
+    if ((word & GENERATION_OPEN) != 0 && generation_slot(word) < l->instance_count)
+        return generation_slot(word);
+    return -1;
+}
+
+static void set_bit(fam_word_t *words, uint64_t bit)
+{
+    uint64_t mask = (uint64_t)1 << (bit & 63);
+    if ((fam_load(&words[bit >> 6]) & mask) == 0)
+        fam_or(&words[bit >> 6], mask);
+}
+
+/* Tells the board about an unowned slab whose state says SPAN_HINTED. */
+static void post_hint(const struct layout *l, uint64_t span, unsigned class)
+{
+    int64_t board = hint_board(l, span);
+    if (board < 0)
+        return;
+    struct layout_slot *slot = layout_slot(l, (unsigned)board);
+    set_bit(layout_hinted(l, slot), layout_zone_of(l, span));
+    set_bit(slot->hinted_classes, class);
+}
+
+void slab_hint(struct instance *instance, uint64_t span, unsigned class)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t state = fam_load_acquire(layout_state(l, span));
+    while (span_kind(state) == SPAN_SLAB && span_class(state) == class &&
+           span_owner(state) == 0 && (state & SPAN_HINTED) == 0)
+        if (fam_cas(layout_state(l, span), &state, state | SPAN_HINTED)) {
+            post_hint(l, span, class);
+            return;
+        }
+}
+
+void slab_release(struct instance *instance, uint64_t span, unsigned class, bool hinted)
+{
+    const struct layout *l = &instance->layout;
+    uint32_t incarnation = span_incarnation(fam_load(layout_state(l, span)));
+    /* By CAS for its order: R is looked at after it. Nobody else changes an owned slab's state. */
+    uint64_t state = span_slab(class, instance->owner, incarnation);
+    fam_cas(layout_state(l, span), &state,
+            span_slab(class, 0, incarnation) | (hinted ? SPAN_HINTED : 0));
+    if (hinted) {
+        post_hint(l, span, class);
+        return;
+    }
+    /* Somebody who freed a block since the fold saw an owner and left no hint. */
+    for (unsigned w = 0; w < slab_classes[class].words; w++)
+        if (slab_released(l, span, w) != 0) {
+            slab_hint(instance, span, class);
+            return;
+        }
+}
+
+void slab_destroy(struct instance *instance, uint64_t span, unsigned class)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t state = fam_load(layout_state(l, span));
+    for (unsigned i = 0; i < slab_classes[class].spans; i++)
+        fam_store(&layout_record(l, span + i)->last_state, i == 0 ? state : span_tail(i));
+    fam_store_release(layout_state(l, span), span_claimed(instance->owner));
+    extent_release(instance, span, slab_classes[class].spans);
+}
+
+unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class)
+{
+    uint64_t allocated[SLAB_WORDS_MAX];
+    unsigned used = slab_fold(&instance->layout, span, class, allocated);
+    if (used == 0)
+        slab_destroy(instance, span, class);
+    else
+        slab_release(instance, span, class, used < slab_classes[class].blocks);
+    return used;
+}
+
+int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, uint64_t index)
+{
+    const struct layout *l = &instance->layout;
+    unsigned class = span_class(state);
+    fam_word_t *word = &layout_released(l, span)->words[index >> 5];
+    uint64_t bit = (uint64_t)1 << (index & 31);
+    uint64_t a = fam_load_acquire(&slab_allocated(l, span, class)[index >> 6]);
+    uint64_t a_half = index & 32 ? a >> 32 : a & UINT32_MAX;
+    uint64_t r = fam_load_acquire(word);
+    do {
+        if (r >> 32 != span_incarnation(state))
+            return -EAGAIN;
+        if ((r & bit) != 0 || (a_half & bit) == 0)
+            return -EALREADY;
+    } while (!fam_cas(word, &r, r | bit));
+
+    /* The owner finds it when it folds. A slab without one gets a hint; or, if this was the last
+     * block of the word and of the slab, goes back to the free spans. */
+    state = fam_load_acquire(layout_state(l, span));
+    if (span_kind(state) != SPAN_SLAB || span_class(state) != class || span_owner(state) != 0)
+        return 0;
+    uint64_t mask = slab_word_mask(&slab_classes[class], (unsigned)(index >> 6));
+    uint64_t mask_half = index & 32 ? mask >> 32 : mask & UINT32_MAX;
+    if ((a_half & mask_half & ~(r | bit)) == 0 && slab_is_empty(l, span, class) &&
+        slab_own(instance, span, state))
+        slab_settle(instance, span, class);
+    else if ((state & SPAN_HINTED) == 0)
+        slab_hint(instance, span, class);
+    return 0;
+}
+
+/* Owns an unowned slab in a state if the instance may allocate from it. */
+static bool own_if_usable(struct instance *instance, uint64_t span, uint64_t state)
+{
+    uint64_t generation = fam_load_acquire(&layout_record(&instance->layout, span)->generation);
+    if (generation != instance->generation_index &&
+        !generation_committed(&instance->layout, generation))
+        return false;
+    return slab_own(instance, span, state);
+}
+
+static bool unowned_slab(uint64_t state, unsigned class)
+{
+    return span_kind(state) == SPAN_SLAB && span_class(state) == class && span_owner(state) == 0;
+}
+
+static bool on_node(const struct layout *l, uint64_t zone, int node)
+{
+    return node < 0 || fam_load(&layout_zone(l, zone)->node) == (uint64_t)node + 1;
+}
+
+/* Looks through a zone for a hinted slab of a class; clears the zone's hint if it has none. */
+static bool find_hinted_in_zone(struct instance *instance, fam_word_t *hinted, uint64_t zone,
+                                unsigned class, uint64_t *found)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
+    bool any = false;
+    for (uint64_t span = first; span < end; span++) {
+        uint64_t state = fam_load_acquire(layout_state(l, span));
+        if (span_kind(state) != SPAN_SLAB || span_owner(state) != 0 || (state & SPAN_HINTED) == 0)
+            continue;
+        any = true;
+        if (span_class(state) == class && own_if_usable(instance, span, state)) {
+            *found = span;
+            return true;
+        }
+    }
+    if (!any)
+        fam_and(hinted, ~((uint64_t)1 << (zone & 63)));
+    return false;
+}
+
+static bool find_on_board(struct instance *instance, unsigned board, unsigned class, int node,
+                          uint64_t *found)
+{
+    const struct layout *l = &instance->layout;
+    struct layout_slot *slot = layout_slot(l, board);
+    fam_word_t *classes = &slot->hinted_classes[class >> 6];
+    uint64_t bit = (uint64_t)1 << (class & 63);
+    if ((fam_load(classes) & bit) == 0)
+        return false;
+    /* Cleared first: a hint that comes while we look is not lost. */
+    fam_and(classes, ~bit);
+    fam_word_t *hinted = layout_hinted(l, slot);
+    for (unsigned i = 0; i < l->zone_words; i++)
+        for (uint64_t zones = fam_load(&hinted[i]); zones != 0; zones &= zones - 1) {
+            uint64_t zone = i * 64 + lowest_bit(zones);
+            if (zone < l->zone_count && on_node(l, zone, node) &&
+                find_hinted_in_zone(instance, &hinted[i], zone, class, found)) {
+                fam_or(classes, bit); /* there may be more */
+                return true;
+            }
+        }
+    return false;
+}
+
+bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t *span)
+{
+    return find_on_board(instance, instance->slot, class, node, span) ||
+           find_on_board(instance, instance->layout.instance_count, class, node, span);
+}
+
+bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t *found)
+{
+    const struct layout *l = &instance->layout;
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        if (!on_node(l, zone, node))
+            continue;
+        uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
+        for (uint64_t span = first; span < end; span++) {
+            uint64_t state = fam_load_acquire(layout_state(l, span));
+            if (!unowned_slab(state, class))
+                continue;
+            bool space = false;
+            for (unsigned w = 0; w < slab_classes[class].words && !space; w++)
+                space = slab_live(l, span, class, w) != slab_word_mask(&slab_classes[class], w);
+            if (space && own_if_usable(instance, span, state)) {
+                *found = span;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What a pointer would be in a run that starts at a span with this state. */
+static bool place_in(const struct layout *l, uint64_t first, uint64_t state, alps_ptr_t p,
+                     struct slab_place *place)
+{
+    *place = (struct slab_place){.span = first, .state = state};
+    if (span_kind(state) == SPAN_EXTENT) {
+        place->size = extent_length(l, first) << SPAN_SHIFT;
+        return p == layout_span_offset(l, first);
+    }
+    if (span_kind(state) != SPAN_SLAB || span_class(state) >= SLAB_CLASSES)
+        return false;
+    const struct slab_class *c = &slab_classes[span_class(state)];
+    uint64_t bytes = p - slab_base(l, first, span_class(state));
+    if (bytes >= (uint64_t)c->blocks * c->size) /* also what lies before block 0 */
+        return false;
+    place->index = slab_index(c->reciprocal, bytes);
+    place->size = c->size;
+    return place->index * c->size == bytes;
+}
+
+int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
+{
+    uint64_t span = layout_span_of(l, p);
+    if (span >= l->span_count)
+        return error_set(EINVAL, "%s: offset %llu lies outside the blocks",
+                         l->region.files[0].path, (unsigned long long)p);
+    uint64_t state = layout_span_state(l, span);
+    uint64_t first = span;
+    if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
+        first = span - span_distance(state);
+        state = layout_span_state(l, first);
+    }
+    if (place_in(l, first, state, p, place)) {
+        if (place->size != 0)
+            return 0;
+        return error_set(EUCLEAN, "%s: damaged: extent at span %llu has no good length",
+                         l->region.files[0].path, (unsigned long long)first);
+    }
+    if (span_kind(state) == SPAN_FREE &&
+        (span & (l->zone_spans - 1)) < layout_zone_spans(l, layout_zone_of(l, span))) {
+        /* Nothing is there any more: was there a block? */
+        state = fam_load(&layout_record(l, span)->last_state);
+        if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
+            first = span - span_distance(state);
+            if ((first & (l->zone_spans - 1)) <
+                layout_zone_spans(l, layout_zone_of(l, first)))
+                state = fam_load(&layout_record(l, first)->last_state);
+        }
+        if (place_in(l, first, state, p, place))
+            return error_set(EALREADY, "%s: the block at offset %llu has been freed",
+                             l->region.files[0].path, (unsigned long long)p);
+    }
+    return error_set(EINVAL, "%s: no block starts at offset %llu", l->region.files[0].path,
+                     (unsigned long long)p);
+}

@@ -1,0 +1,147 @@
+/* Small and middle blocks: slabs, their bitmaps A (allocated), R (released by others) and C
+ * (committed), shared by all processes. */
+#ifndef ALPS_SLAB_H
+#define ALPS_SLAB_H
+
+#include "extent.h"
+
+#define SLAB_CLASSES 93u
+#define SLAB_SIZE_MAX 466032u  /* larger blocks are extents */
+#define SLAB_SMALL_MAX 2048u   /* up to here slab_small_class tells the class */
+#define SLAB_WORDS_MAX 63u     /* of a bitmap of 64 bits a word */
+
+struct slab_class {
+    uint32_t size;       /* bytes of a block, a multiple of 16 */
+    uint32_t blocks;     /* in a slab */
+    uint32_t spans;      /* of a slab */
+    uint32_t first;      /* bytes before block 0: the bitmaps A and C of the smallest blocks */
+    uint32_t words;      /* of a bitmap of 64 bits a word */
+    uint64_t reciprocal; /* ceil(2^40 / (size / 16)) */
+};
+
+extern const struct slab_class slab_classes[SLAB_CLASSES];
+extern const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1]; /* by (size + 15) / 16 */
+
+/* The smallest class whose blocks have at least size bytes; size <= SLAB_SIZE_MAX. */
+unsigned slab_class_of(uint64_t size);
+
+/* The same, with blocks at multiples of alignment (a power of two up to SPAN_SIZE); SLAB_CLASSES if
+ * there is none. */
+unsigned slab_class_aligned(uint64_t size, uint64_t alignment);
+
+/* Index of the block that holds a byte, counted from block 0; exact for bytes of a slab. */
+static inline uint64_t slab_index(uint64_t reciprocal, uint64_t bytes)
+{
+    return ((bytes >> 4) * reciprocal) >> 40;
+}
+
+static inline uint64_t slab_base(const struct layout *l, uint64_t span, unsigned class)
+{
+    return layout_span_offset(l, span) + slab_classes[class].first;
+}
+
+/* The bitmaps A and C of a slab. Bits of A past the last block are set. */
+static inline fam_word_t *slab_allocated(const struct layout *l, uint64_t span, unsigned class)
+{
+    return slab_classes[class].first == 0 ? layout_record(l, span)->allocated
+                                          : layout_at(l, layout_span_offset(l, span));
+}
+static inline fam_word_t *slab_committed(const struct layout *l, uint64_t span, unsigned class)
+{
+    return slab_classes[class].first == 0
+               ? layout_record(l, span)->committed
+               : slab_allocated(l, span, class) + slab_classes[class].words;
+}
+
+/* Bits of word w of a bitmap that stand for blocks. */
+static inline uint64_t slab_word_mask(const struct slab_class *c, unsigned w)
+{
+    unsigned bits = c->blocks - w * 64;
+    return bits >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << bits) - 1;
+}
+
+/* Word w of R, as 64 bits. */
+static inline uint64_t slab_released(const struct layout *l, uint64_t span, unsigned w)
+{
+    const fam_word_t *r = &layout_released(l, span)->words[2 * w];
+    return (fam_load_acquire(r) & UINT32_MAX) | fam_load_acquire(r + 1) << 32;
+}
+
+/* Blocks in use by word w: A and not R. */
+static inline uint64_t slab_live(const struct layout *l, uint64_t span, unsigned class, unsigned w)
+{
+    uint64_t a = fam_load_acquire(&slab_allocated(l, span, class)[w]);
+    return a & ~slab_released(l, span, w) & slab_word_mask(&slab_classes[class], w);
+}
+
+bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class);
+
+/* Makes a new slab, owned by the instance. */
+int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span);
+
+/* Takes over a slab owned by nobody, found in that state. */
+bool slab_own(struct instance *instance, uint64_t span, uint64_t state);
+
+/* ---- by the owner's holder alone ---- */
+
+/* Folds R into A and clears R; afterwards allocated[] holds A, padding included. Returns the number
+ * of blocks in use. */
+unsigned slab_fold(const struct layout *l, uint64_t span, unsigned class, uint64_t *allocated);
+
+/* Clears the bits of C of free blocks in a folded slab. Returns true if any bit is left. */
+bool slab_trim_committed(const struct layout *l, uint64_t span, unsigned class,
+                         const uint64_t *allocated);
+
+/* Prepares a folded slab for allocation by the instance: settles C and takes the slab into the
+ * instance's generation. false if blocks of another generation are in the way. committed: set if
+ * any bit of C is set afterwards. */
+bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned class,
+                           const uint64_t *allocated, bool *committed);
+
+/* Lets go of a slab: nobody owns it then. hinted: it has free blocks, say so. */
+void slab_release(struct instance *instance, uint64_t span, unsigned class, bool hinted);
+
+/* Gives the spans of a slab without blocks back. */
+void slab_destroy(struct instance *instance, uint64_t span, unsigned class);
+
+/* Folds an owned slab and destroys it if it is empty, else lets go of it. Returns the number of
+ * blocks in use. */
+unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class);
+
+/* ---- by anyone ---- */
+
+/* Frees block number index of a slab found in that state, by R. 0, -EALREADY, or -EAGAIN if the slab
+ * has been recycled meanwhile: look again. May destroy an empty slab that nobody owns. */
+int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, uint64_t index);
+
+/* Leaves a hint that an unowned slab may have free blocks, unless it has one. */
+void slab_hint(struct instance *instance, uint64_t span, unsigned class);
+
+/* Finds an unowned hinted slab of a class that the instance may allocate from by its generation, and
+ * owns it. false if there is none, by the hints. */
+bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t *span);
+
+/* The same without hints: looks at all slabs. */
+bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t *span);
+
+/* True if the entry's blocks are permanent. */
+static inline bool generation_committed(const struct layout *l, uint64_t index)
+{
+    return index < LAYOUT_GENERATION_MAX &&
+           (fam_load_acquire(layout_generation(l, index)) & GENERATION_COMMITTED) != 0;
+}
+
+/* ---- where a pointer points ---- */
+
+struct slab_place {
+    uint64_t span;  /* first span of the slab or extent */
+    uint64_t state; /* its state word */
+    uint64_t index; /* of the block in a slab */
+    uint64_t size;  /* usable bytes of the block */
+};
+
+/* Finds the block that starts at p. 0; -EALREADY if one did and was freed; -EINVAL if not; a detail
+ * text is set. Whether a block of a slab is in use is not looked at. */
+int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place);
+
+#endif
