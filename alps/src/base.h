@@ -22,6 +22,8 @@
 #define ALPS_ASSERT(condition) assert(condition)
 #endif
 
+__extension__ typedef unsigned __int128 uint128_t;
+
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
@@ -57,6 +59,20 @@ static inline unsigned lowest_bit(uint64_t x)
 static inline unsigned count_bits(uint64_t x)
 {
     return (unsigned)__builtin_popcountll(x);
+}
+
+/* Clears bit index % 64 of *word; returns whether it was set. */
+static inline bool clear_bit(uint64_t *word, uint64_t index)
+{
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+    bool was_set; /* one instruction, where compilers take five */
+    __asm__("btrq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
+    return was_set;
+#else
+    uint64_t bit = (uint64_t)1 << (index & 63), before = *word;
+    *word = before & ~bit;
+    return (before & bit) != 0;
+#endif
 }
 
 /* floor(log2(x)); x is not 0. */

@@ -6,13 +6,11 @@
  * exact, at most with one block whose pointer was not returned.
  *
  * Invariants
- *   C1 A held slab names this instance in its state word, and pool->map names its record for each of
- *      its spans. The map is set after the slab is owned and cleared before it is let go.
- *   C2 free[w] is the complement of word w of A.
+ *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
+ *      else, names its record for each of its spans.
+ *   C2 mirror[w] is word w of A.
  *   C3 The slabs in a bin's list have free blocks. A slab without any is let go when it is found
  *      full, so that a process that idles keeps nothing from others that free blocks in it.
- *   C4 Only the holder touches a record, except for owner and the map, which any thread may read;
- *      a record's memory is never used for anything else.
  *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
@@ -32,11 +30,10 @@
 
 _Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
 
-_Thread_local struct cache_tls cache_tls;
+_Thread_local struct cache_tls cache_tls = {.pool = CACHE_NO_POOL};
 
 static _Thread_local uint64_t thread_identity; /* 0: none yet */
 static uint64_t next_identity = 1;             /* DRAM: */
-static uint64_t next_serial = 1;               /* DRAM: */
 
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cache_pool *pools;
@@ -55,7 +52,7 @@ static void *pool_map(struct cache_pool *pool, size_t bytes)
 {
     bytes = align_up(bytes + LAYOUT_LINE, 4096);
     struct mapping *m =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m == MAP_FAILED)
         return NULL;
     m->next = pool->memory;
@@ -102,34 +99,28 @@ static void record_drop(struct cache *cache, struct cache_slab *slab)
     cache->unused[kind] = slab;
 }
 
-static void set_holder(struct cache_slab *slab, struct cache *holder, bool local_frees)
+static void set_map(struct cache *cache, const struct cache_slab *slab, struct cache_slab *value)
 {
-    __atomic_store_n(&slab->holder, holder, __ATOMIC_RELAXED); /* DRAM: */
-    __atomic_store_n(&slab->owner, local_frees ? holder : NULL, __ATOMIC_RELAXED); /* DRAM: */
-}
-
-static void set_map(struct cache_pool *pool, const struct cache_slab *slab, struct cache_slab *value)
-{
+    uint64_t first = slab->base >> SPAN_SHIFT; /* block 0 lies in the first span */
     for (unsigned i = 0; i < slab_classes[slab->class].spans; i++)
-        __atomic_store_n(&pool->map[slab->span + i], value, __ATOMIC_RELEASE); /* DRAM: */
+        cache->map[first + i] = value;
 }
 
-/* Fills free and used from what a fold left. */
-static void set_free(struct cache_slab *slab, const uint64_t *allocated, unsigned used)
+/* Fills mirror and used from what a fold left. */
+static void set_mirror(struct cache_slab *slab, const uint64_t *allocated, unsigned used)
 {
     slab->used = used;
-    for (unsigned w = 0; w < slab->words; w++)
-        slab->free[w] = ~allocated[w];
+    memcpy(slab->mirror, allocated, slab->words * sizeof *allocated);
 }
 
-/* Makes the current word one with a free block, from the next on. */
-static bool next_word(struct cache_slab *slab)
+bool cache_next_word(struct cache_slab *slab)
 {
     for (uint32_t i = 1; i <= slab->words; i++) {
-        uint32_t w = slab->word + i;
+        uint64_t w = slab->word + i;
         w = w >= slab->words ? w - slab->words : w;
-        if (slab->free[w] != 0) {
+        if (slab->mirror[w] != CACHE_FULL) {
             slab->word = w;
+            slab->flip = (w ^ 1) < slab->words && slab->mirror[w ^ 1] != CACHE_FULL;
             return true;
         }
     }
@@ -168,8 +159,7 @@ static void list_remove(struct cache_bin *bin, struct cache_slab *slab)
 /* Stops holding: the record is dropped, the slab still owned by the instance. */
 static void unhold(struct cache *cache, struct cache_slab *slab)
 {
-    set_map(cache->pool, slab, NULL);
-    set_holder(slab, NULL, false);
+    set_map(cache, slab, NULL);
     record_drop(cache, slab);
 }
 
@@ -184,19 +174,19 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     if (slab == NULL)
         return NULL;
     slab->base = slab_base(l, span, class);
-    slab->bytes = (uint64_t)c->blocks * c->size;
-    slab->reciprocal = c->reciprocal;
+    slab->reciprocal = has_committed ? 0 : c->reciprocal;
     slab->allocated = slab_allocated(l, span, class);
     slab->size = c->size;
-    slab->word = 0;
+    slab->blocks = c->blocks;
+    slab->word = c->words - 1; /* cache_next_word goes on to the first */
+    slab->flip = 0;
     slab->words = c->words;
     slab->bin = bin;
     slab->span = span;
     slab->class = class;
     slab->has_committed = has_committed;
-    set_free(slab, allocated, used);
-    set_holder(slab, cache, !has_committed);
-    set_map(cache->pool, slab, slab);
+    set_mirror(slab, allocated, used);
+    set_map(cache, slab, slab);
     return slab;
 }
 
@@ -226,7 +216,7 @@ static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
     unsigned used = slab_fold(l, slab->span, slab->class, allocated);
     if (slab->has_committed)
         slab_trim_committed(l, slab->span, slab->class, allocated);
-    set_free(slab, allocated, used);
+    set_mirror(slab, allocated, used);
     return used;
 }
 
@@ -260,27 +250,39 @@ static void add_to_list(struct cache *cache, struct cache_bin *bin, struct cache
     }
 }
 
+/* Makes a slab, or CACHE_NO_SLAB, the one that a bin allocates from. */
+static void set_current(struct cache *cache, struct cache_set *set, unsigned class,
+                        struct cache_slab *slab)
+{
+    set->bins[class].current = slab;
+    if (set != &cache->anywhere || slab_classes[class].size > SLAB_SMALL_MAX)
+        return;
+    unsigned last = slab_classes[class].size / 16;
+    unsigned first = class == 0 ? 0 : slab_classes[class - 1].size / 16 + 1;
+    for (unsigned i = first; i <= last; i++)
+        cache->small[i] = slab;
+}
+
 int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, bool any)
 {
     struct instance *instance = cache->pool->instance;
     struct cache_bin *bin = &set->bins[class];
     struct cache_slab *slab = bin->current;
     if (slab != CACHE_NO_SLAB) {
-        if (next_word(slab))
+        if (cache_next_word(slab))
             return 0;
         fold_held(cache, slab);
-        if (next_word(slab))
+        if (cache_next_word(slab))
             return 0;
-        bin->current = CACHE_NO_SLAB;
+        set_current(cache, set, class, CACHE_NO_SLAB);
         unhold(cache, slab);
         slab_release(instance, slab->span, class, false);
     }
     if (bin->first != NULL) {
         slab = bin->first;
         list_remove(bin, slab);
-        bin->current = slab;
-        if (slab->free[slab->word] == 0)
-            next_word(slab);
+        set_current(cache, set, class, slab);
+        cache_next_word(slab);
         return 0;
     }
     uint64_t span;
@@ -288,9 +290,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
            (any && slab_find_any(instance, class, set->node, &span))) {
         slab = hold_owned(cache, bin, span, class, false);
         if (slab != NULL) {
-            bin->current = slab;
-            if (slab->free[0] == 0)
-                next_word(slab);
+            set_current(cache, set, class, slab);
+            cache_next_word(slab);
             return 0;
         }
         any = false;
@@ -306,7 +307,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         slab_destroy(instance, span, class);
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     }
-    bin->current = slab;
+    cache_next_word(slab);
+    set_current(cache, set, class, slab);
     return 0;
 }
 
@@ -332,7 +334,7 @@ void cache_shrink(struct cache *cache)
             struct cache_bin *bin = &set->bins[class];
             if (bin->current != CACHE_NO_SLAB && fold_held(cache, bin->current) == 0) {
                 discard(cache, bin->current);
-                bin->current = CACHE_NO_SLAB;
+                set_current(cache, set, class, CACHE_NO_SLAB);
             }
             for (struct cache_slab *slab = bin->first, *next; slab != NULL; slab = next) {
                 next = slab->next;
@@ -353,7 +355,7 @@ static void cache_flush(struct cache *cache)
             struct cache_bin *bin = &set->bins[class];
             if (bin->current != CACHE_NO_SLAB) {
                 let_go(cache, bin->current);
-                bin->current = CACHE_NO_SLAB;
+                set_current(cache, set, class, CACHE_NO_SLAB);
             }
             while (bin->first != NULL) {
                 struct cache_slab *slab = bin->first;
@@ -381,24 +383,22 @@ void cache_emptied(struct cache *cache, struct cache_slab *slab)
     discard(cache, slab);
 }
 
-int cache_give_any(struct cache *cache, struct cache_slab *slab, alps_ptr_t block)
+bool cache_give_index(struct cache *cache, struct cache_slab *slab, uint64_t index)
 {
-    if (!slab->has_committed)
-        return cache_give(cache, slab, block);
-    /* A first, then C: between the two the block is free, which is all that counts. The slab stays
-     * while C is written. */
-    slab->used++;
-    int result = cache_give(cache, slab, block);
-    slab->used--;
-    if (result != CACHE_FREED)
-        return result;
-    uint64_t index = slab_index(slab->reciprocal, block - slab->base);
-    fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span,
-                                    slab->class)[index >> 6];
-    fam_store(c, fam_load(c) & ~((uint64_t)1 << (index & 63)));
-    if (slab->used == 0 && slab->bin->current != slab)
+    uint64_t w = index >> 6, bit = (uint64_t)1 << (index & 63);
+    if ((slab->mirror[w] & bit) == 0)
+        return false;
+    slab->mirror[w] &= ~bit;
+    fam_store(&slab->allocated[w], slab->mirror[w]);
+    if (slab->has_committed) {
+        /* A first, then C: between the two the block is free, which is all that counts. */
+        fam_word_t *c =
+            &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
+        fam_store_release(c, fam_load(c) & ~bit);
+    }
+    if (--slab->used == 0 && slab->bin->current != slab)
         cache_emptied(cache, slab);
-    return CACHE_FREED;
+    return true;
 }
 
 struct cache_set *cache_set_for(struct cache *cache, int node)
@@ -453,7 +453,7 @@ static void at_thread_exit(void *unused)
         cache->thread = 0;
         pthread_mutex_unlock(&pool->lock);
     }
-    cache_tls = (struct cache_tls){0};
+    cache_tls = (struct cache_tls){.pool = CACHE_NO_POOL};
     pthread_mutex_unlock(&pools_lock);
 }
 
@@ -471,11 +471,10 @@ static void after_fork_in_child(void)
 {
     for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next) {
         pool->forked = true;
-        pool->serial = CACHE_NO_SERIAL;
         region_forget_files(&pool->instance->layout.region);
     }
     pools = NULL;
-    cache_tls = (struct cache_tls){0};
+    cache_tls = (struct cache_tls){.pool = CACHE_NO_POOL};
     pthread_mutex_unlock(&pools_lock);
 }
 
@@ -483,6 +482,23 @@ static void set_up(void)
 {
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* A cache for one more thread; the pool's lock is held. */
+static struct cache *cache_new(struct cache_pool *pool)
+{
+    struct cache *cache = pool_map(pool, sizeof *cache);
+    struct cache_slab **map = pool_map(pool, pool->map_length * sizeof *map);
+    if (cache == NULL || map == NULL)
+        return NULL;
+    cache->map = map;
+    cache->pool = pool;
+    cache->anywhere.node = ALPS_ANY_NODE;
+    for (unsigned class = 0; class < SLAB_CLASSES; class ++)
+        set_current(cache, &cache->anywhere, class, CACHE_NO_SLAB);
+    cache->next = pool->caches;
+    pool->caches = cache;
+    return cache;
 }
 
 struct cache *cache_get_slow(struct cache_pool *pool)
@@ -494,23 +510,22 @@ struct cache *cache_get_slow(struct cache_pool *pool)
     for (struct cache *c = pool->caches; c != NULL && cache == NULL; c = c->next)
         if (c->thread == 0)
             spare = c;
-    if (cache == NULL && (cache = spare) == NULL && (cache = pool_map(pool, sizeof *cache)) != NULL) {
-        cache->pool = pool;
-        cache->anywhere.node = ALPS_ANY_NODE;
-        for (unsigned class = 0; class < SLAB_CLASSES; class ++)
-            cache->anywhere.bins[class].current = CACHE_NO_SLAB;
-        cache->next = pool->caches;
-        pool->caches = cache;
-    }
-    if (cache != NULL)
+    if (cache == NULL)
+        cache = spare != NULL ? spare : cache_new(pool);
+    if (cache != NULL) {
         cache->thread = thread_identity;
+        cache->tls = &cache_tls;
+    }
     pthread_mutex_unlock(&pool->lock);
     if (cache == NULL) {
         error_set(ENOMEM, "no memory for this process's own book-keeping");
         return NULL;
     }
     pthread_setspecific(exit_key, pool);
-    cache_tls = (struct cache_tls){pool->serial, cache};
+    __atomic_store_n(&cache_tls.pool, pool, __ATOMIC_RELAXED); /* DRAM: */
+    cache_tls.cache = cache;
+    cache_tls.map = cache->map;
+    cache_tls.map_length = pool->map_length;
     return cache;
 }
 
@@ -535,19 +550,13 @@ static int list_nodes(struct cache_pool *pool)
 
 int cache_pool_open(struct cache_pool *pool, struct instance *instance)
 {
-    *pool = (struct cache_pool){.instance = instance};
+    *pool = (struct cache_pool){.instance = instance,
+                                .map_length = instance->layout.region.length >> SPAN_SHIFT};
     int rc = list_nodes(pool);
     if (rc != 0)
         return rc;
-    size_t bytes = instance->layout.span_count * sizeof *pool->map;
-    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED) {
-        free(pool->nodes);
-        return error_set(ENOMEM, "no memory for this process's own book-keeping");
-    }
-    pool->map = map;
-    pool->serial = __atomic_fetch_add(&next_serial, 1, __ATOMIC_RELAXED); /* DRAM: */
+    /* The words without blocks of the record that stands for no slab never change. */
+    ((struct cache_slab *)(void *)cache_no_slab_memory)->mirror[0] = CACHE_FULL;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_once(&once, set_up);
     pthread_mutex_lock(&pools_lock);
@@ -564,9 +573,15 @@ void cache_pool_close(struct cache_pool *pool)
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
+    /* Threads that used it last must not take another pool at its address for this one. */
+    for (struct cache *cache = pool->caches; cache != NULL; cache = cache->next) {
+        const struct cache_pool *expected = pool;
+        if (cache->thread != 0)
+            __atomic_compare_exchange_n(&cache->tls->pool, &expected, CACHE_NO_POOL, /* DRAM: */
+                                        false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
     pthread_mutex_unlock(&pools_lock);
 
-    munmap(pool->map, pool->instance->layout.span_count * sizeof *pool->map);
     for (struct mapping *m = pool->memory, *next; m != NULL; m = next) {
         next = m->next;
         munmap(m, m->bytes);

@@ -9,24 +9,24 @@
 struct cache;
 struct cache_bin;
 
-/* A slab held by a thread. Never unmapped while the pool is open: other threads may read owner. */
+/* A slab held by a thread. */
 struct cache_slab {
-    struct cache *owner;    /* DRAM: the holder, if its frees need nothing but A; else NULL */
     uint64_t base;          /* offset of block 0 */
-    uint64_t bytes;         /* of all blocks */
-    uint64_t reciprocal;    /* for slab_index */
+    uint64_t reciprocal;    /* for slab_index; 0 if a free needs more than A: no block is found then */
     fam_word_t *allocated;  /* A, in the heap */
-    uint32_t size;          /* of a block */
+    uint64_t word;          /* word that is allocated from next */
+    uint64_t flip;          /* word ^ flip follows it: two in turn, so that an allocation need not wait
+                               for the last one's store to the same word */
+    uint64_t size;          /* of a block */
+    uint64_t blocks;
     uint32_t used;          /* blocks whose bit in A is set */
-    uint32_t word;          /* word of free that is allocated from */
     uint32_t words;
+    uint32_t class;
     struct cache_bin *bin;
-    struct cache *holder;   /* DRAM: */
     struct cache_slab *previous, *next; /* in the bin's list, or the list of unused ones */
     uint64_t span;
-    uint32_t class;
     bool has_committed;     /* some bit of C is set */
-    uint64_t free[];        /* not A, padding clear */
+    uint64_t mirror[];      /* of A */
 };
 
 struct cache_bin {
@@ -42,40 +42,46 @@ struct cache_set {
 };
 
 struct cache {
+    /* Current slabs of anywhere's bins, by (size + 15) / 16: what most allocations need. */
+    struct cache_slab *small[SLAB_SMALL_MAX / 16 + 1];
     struct cache_set anywhere;
     struct cache_pool *pool;
     struct cache_set **nodes;  /* by index of the pool's node list; made on demand */
     struct cache *next;        /* in the pool's list */
     uint64_t thread;           /* identity of the thread, 0: unused */
+    struct cache_tls *tls;     /* of that thread */
+    struct cache_slab **map;   /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
 
-#define CACHE_NO_SERIAL UINT64_MAX /* no thread has a cache of such a pool */
-
 /* All caches of one open heap. */
 struct cache_pool {
-    uint64_t serial;             /* of this opening in this process; never used twice */
     struct instance *instance;
-    struct cache_slab **map;     /* DRAM: by span: who of this process holds it */
     struct cache *caches;
     struct cache_pool *next;     /* in the list of open pools */
     int *nodes;                  /* distinct nodes that zones are placed on */
     unsigned node_count;
     bool forked;                 /* this is a child's copy: not to be used */
     pthread_mutex_t lock;        /* of the list of caches */
+    uint64_t map_length;         /* of a cache's map */
     void *memory;                /* list of mappings for caches and records */
 };
 
-/* Stands for no slab: no free block in its only word. */
+/* Stands for no slab: its only word is full. */
 extern char cache_no_slab_memory[];
 #define CACHE_NO_SLAB ((struct cache_slab *)(void *)cache_no_slab_memory)
 
-/* The calling thread's cache of the pool it used last. */
+#define CACHE_FULL UINT64_MAX /* a word of A without a free block */
+
+/* The calling thread's cache of the pool it used last; CACHE_NO_POOL: none. */
 struct cache_tls {
-    uint64_t serial;
+    const struct cache_pool *pool;
     struct cache *cache;
+    struct cache_slab **map; /* the cache's */
+    uint64_t map_length;
 };
+#define CACHE_NO_POOL ((const struct cache_pool *)-1) /* no handle is there, and NULL is none */
 extern _Thread_local struct cache_tls cache_tls
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -90,14 +96,23 @@ void cache_pool_moved(struct cache_pool *pool);
 /* The calling thread's cache; NULL without memory for it (a detail text is set). */
 struct cache *cache_get_slow(struct cache_pool *pool);
 
+/* True if cache_tls.cache is the calling thread's cache of this pool. */
+static inline bool cache_is_current(const struct cache_pool *pool)
+{
+    return __atomic_load_n(&cache_tls.pool, __ATOMIC_RELAXED) /* DRAM: */ == pool;
+}
+
 static inline struct cache *cache_get(struct cache_pool *pool)
 {
-    return LIKELY(cache_tls.serial == pool->serial) ? cache_tls.cache : cache_get_slow(pool);
+    return LIKELY(cache_is_current(pool)) ? cache_tls.cache : cache_get_slow(pool);
 }
 
 /* The set for a node hint; the one for anywhere if the heap has nothing on that node, or no memory
  * for a set of its own. */
 struct cache_set *cache_set_for(struct cache *cache, int node);
+
+/* Makes the current word of a slab one with a free block; false if there is none. */
+bool cache_next_word(struct cache_slab *slab);
 
 /* Gets the current slab of a bin to have a free block in its current word. -ENOMEM: none to be
  * had. any: also look where no hint points. */
@@ -116,54 +131,47 @@ void cache_emptied(struct cache *cache, struct cache_slab *slab);
 /* Takes a block; the current word has one. */
 static inline alps_ptr_t cache_take(struct cache_slab *slab, struct layout_intent *intent)
 {
-    uint32_t w = slab->word;
-    uint64_t free = slab->free[w];
-    alps_ptr_t block = slab->base + (uint64_t)(w * 64 + lowest_bit(free)) * slab->size;
-    free &= free - 1;
-    slab->free[w] = free;
+    uint64_t w = slab->word;
+    uint64_t bits = slab->mirror[w];
+    alps_ptr_t block = slab->base + (w * 64 + lowest_bit(~bits)) * slab->size;
+    bits |= bits + 1;
+    slab->mirror[w] = bits;
+    slab->word = w ^ slab->flip;
     slab->used++;
     if (intent != NULL) {
         fam_store(&intent->block, block);
         fam_store_release(&intent->op, INTENT_MALLOC);
     }
-    fam_store(&slab->allocated[w], ~free);
+    fam_store(&slab->allocated[w], bits);
     return block;
 }
 
-/* Slab of this process that a span belongs to, perhaps held by another thread; or NULL. */
-static inline struct cache_slab *cache_find(const struct cache_pool *pool, uint64_t span)
+/* The slab that the calling thread holds at an offset, or NULL; its cache is the current one. */
+static inline struct cache_slab *cache_find(uint64_t offset)
 {
-    return __atomic_load_n(&pool->map[span], __ATOMIC_ACQUIRE); /* DRAM: */
+    uint64_t i = offset >> SPAN_SHIFT;
+    return LIKELY(i < cache_tls.map_length) ? cache_tls.map[i] : NULL;
 }
 
-enum { CACHE_FREED, CACHE_NOT_A_BLOCK, CACHE_FREED_BEFORE };
-
-/* Frees a block of a slab that the calling thread holds. */
-static inline int cache_give(struct cache *cache, struct cache_slab *slab, alps_ptr_t block)
+/* Frees a block of a slab that the calling thread holds; its cache is the current one. false if that
+ * cannot be done here: it is not a block in use, or some blocks are committed. */
+static inline bool cache_give(struct cache_slab *slab, alps_ptr_t block)
 {
-    uint64_t bytes = block - slab->base;
-    uint64_t index = slab_index(slab->reciprocal, bytes);
-    if (UNLIKELY(bytes >= slab->bytes || index * slab->size != bytes))
-        return CACHE_NOT_A_BLOCK;
-    uint64_t w = index >> 6, bit = (uint64_t)1 << (index & 63);
-    uint64_t free = slab->free[w];
-    if (UNLIKELY((free & bit) != 0))
-        return CACHE_FREED_BEFORE;
-    free |= bit;
-    slab->free[w] = free;
-    fam_store(&slab->allocated[w], ~free);
+    uint64_t index;
+    if (UNLIKELY(!slab_index(slab->reciprocal, slab->blocks, block - slab->base, &index)))
+        return false;
+    uint64_t w = index >> 6;
+    uint64_t bits = slab->mirror[w];
+    if (UNLIKELY(!clear_bit(&bits, index)))
+        return false;
+    slab->mirror[w] = bits;
+    fam_store(&slab->allocated[w], bits);
     if (UNLIKELY(--slab->used == 0) && slab->bin->current != slab)
-        cache_emptied(cache, slab);
-    return CACHE_FREED;
+        cache_emptied(cache_tls.cache, slab);
+    return true;
 }
 
-/* True if the calling thread holds the slab, whatever is committed in it. */
-static inline bool cache_holds(const struct cache *cache, const struct cache_slab *slab)
-{
-    return slab != NULL && __atomic_load_n(&slab->holder, __ATOMIC_RELAXED) /* DRAM: */ == cache;
-}
-
-/* The same as cache_give also if some blocks are committed. */
-int cache_give_any(struct cache *cache, struct cache_slab *slab, alps_ptr_t block);
+/* The same by the block's number, also if some blocks are committed. false: it is free. */
+bool cache_give_index(struct cache *cache, struct cache_slab *slab, uint64_t index);
 
 #endif

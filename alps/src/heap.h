@@ -8,8 +8,8 @@
 
 struct alps_heap {
     struct alps_heap_base base; /* first: alps_deref reads it */
+    struct cache_pool pool;     /* not open if read-only */
     struct instance instance;
-    struct cache_pool pool; /* read-only: not open, with CACHE_NO_SERIAL */
     bool readonly;
     pthread_mutex_t recovery; /* one thread of this handle recovers at a time: the locks of dead
                                  slots are held by the handle, not by the thread */

@@ -32,7 +32,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (class >= SLAB_CLASSES)
         return extent_alloc(instance, size, alignment, set->node, intent, block);
     struct cache_bin *bin = &set->bins[class];
-    if (bin->current->free[bin->current->word] == 0) {
+    if (bin->current->mirror[bin->current->word] == CACHE_FULL) {
         int rc = cache_refill(cache, set, class, any);
         /* A slab of several spans may not fit any more where a block alone does. */
         if (rc == -ENOMEM && slab_classes[class].spans > 1)
@@ -109,16 +109,30 @@ COLD static alps_ptr_t malloc_slow(alps_heap_t *heap, size_t size, size_t alignm
     return rc == 0 ? block : null_with(rc);
 }
 
+/* The current slab that serves an allocation on the fast path, or NULL. */
+static inline struct cache_slab *fast_slab(const alps_heap_t *heap, size_t size, int node)
+{
+    if (LIKELY(cache_is_current(&heap->pool) && size <= SLAB_SMALL_MAX && node == ALPS_ANY_NODE))
+        return cache_tls.cache->small[(size + 15) / 16];
+    return NULL;
+}
+
+/* The fast path after the current word is full; apart, so that alps_malloc needs no stack. */
+static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, size_t size,
+                                                             int node)
+{
+    struct cache_slab *slab = fast_slab(heap, size, node);
+    if (slab != NULL && cache_next_word(slab))
+        return cache_take(slab, NULL);
+    return malloc_slow(heap, size, 16, node);
+}
+
 alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size, int node)
 {
-    if (LIKELY(heap != NULL && cache_tls.serial == heap->pool.serial && size <= SLAB_SMALL_MAX &&
-               node == ALPS_ANY_NODE)) {
-        struct cache_slab *slab =
-            cache_tls.cache->anywhere.bins[slab_small_class[(size + 15) / 16]].current;
-        if (LIKELY(slab->free[slab->word] != 0))
-            return cache_take(slab, NULL);
-    }
-    return malloc_slow(heap, size, 16, node);
+    struct cache_slab *slab = fast_slab(heap, size, node);
+    if (LIKELY(slab != NULL) && LIKELY(slab->mirror[slab->word] != CACHE_FULL))
+        return cache_take(slab, NULL);
+    return malloc_next_word(heap, size, node);
 }
 
 alps_ptr_t alps_calloc(alps_heap_t *heap, size_t count, size_t size, int node)
@@ -143,30 +157,24 @@ alps_ptr_t alps_aligned_alloc(alps_heap_t *heap, size_t alignment, size_t size, 
 
 /* ---- freeing ---- */
 
-COLD static int refused(const alps_heap_t *heap, alps_ptr_t block, int rc)
+static int freed_before(const alps_heap_t *heap, alps_ptr_t block)
 {
-    if (rc == -EALREADY)
-        return error_set(EALREADY, "%s: the block at offset %llu has been freed", heap_name(heap),
-                         (unsigned long long)block);
-    return error_set(EINVAL, "%s: no block starts at offset %llu", heap_name(heap),
+    return error_set(EALREADY, "%s: the block at offset %llu has been freed", heap_name(heap),
                      (unsigned long long)block);
 }
 
 static int free_in_slab(struct cache *cache, const struct slab_place *place, alps_ptr_t block)
 {
-    struct cache_pool *pool = cache->pool;
-    struct instance *instance = pool->instance;
-    struct cache_slab *slab = cache_find(pool, place->span);
-    if (!cache_holds(cache, slab)) {
+    struct instance *instance = cache->pool->instance;
+    struct cache_slab *slab = cache_find(block);
+    if (slab == NULL && span_owner(place->state) == 0) {
         const struct layout_record *record = layout_record(&instance->layout, place->span);
-        slab = NULL;
-        if (span_owner(place->state) == 0 &&
-            fam_load_acquire(&record->generation) == instance->generation_index)
+        if (fam_load_acquire(&record->generation) == instance->generation_index)
             slab = cache_adopt(cache, place->span, place->state);
     }
     if (slab == NULL)
         return slab_remote_free(instance, place->span, place->state, place->index);
-    return cache_give_any(cache, slab, block) == CACHE_FREED ? 0 : -EALREADY;
+    return cache_give_index(cache, slab, place->index) ? 0 : -EALREADY;
 }
 
 int heap_free(alps_heap_t *heap, alps_ptr_t block)
@@ -183,7 +191,7 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
                  ? extent_free(&heap->instance, place.span, place.state)
                  : free_in_slab(cache, &place, block);
         if (rc == -EALREADY)
-            return refused(heap, block, rc);
+            return freed_before(heap, block);
         if (rc != -EAGAIN)
             return rc;
     }
@@ -197,19 +205,10 @@ COLD static int free_slow(alps_heap_t *heap, alps_ptr_t block)
 
 int alps_free(alps_heap_t *heap, alps_ptr_t block)
 {
-    if (LIKELY(heap != NULL && cache_tls.serial == heap->pool.serial)) {
-        struct cache *cache = cache_tls.cache;
-        uint64_t span = layout_span_of(&heap->instance.layout, block);
-        if (LIKELY(span < heap->instance.layout.span_count)) {
-            struct cache_slab *slab = cache_find(&heap->pool, span);
-            if (slab != NULL && __atomic_load_n(&slab->owner, __ATOMIC_RELAXED) /* DRAM: */ == cache) {
-                int result = cache_give(cache, slab, block);
-                if (LIKELY(result == CACHE_FREED))
-                    return 0;
-                return refused(heap, block,
-                               result == CACHE_FREED_BEFORE ? -EALREADY : -EINVAL);
-            }
-        }
+    if (LIKELY(cache_is_current(&heap->pool))) {
+        struct cache_slab *slab = cache_find(block);
+        if (LIKELY(slab != NULL) && LIKELY(cache_give(slab, block)))
+            return 0;
     }
     return free_slow(heap, block);
 }
@@ -230,7 +229,7 @@ static int find_live(alps_heap_t *heap, alps_ptr_t block, struct slab_place *pla
     if (rc != 0 || span_kind(place->state) == SPAN_EXTENT)
         return rc;
     uint64_t live = slab_live(l, place->span, span_class(place->state), (unsigned)(place->index / 64));
-    return (live >> (place->index % 64) & 1) != 0 ? 0 : refused(heap, block, -EALREADY);
+    return (live >> (place->index % 64) & 1) != 0 ? 0 : freed_before(heap, block);
 }
 
 size_t alps_usable_size(alps_heap_t *heap, alps_ptr_t block)

@@ -128,7 +128,6 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
     }
     pthread_mutex_init(&heap->recovery, NULL);
     heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
-    heap->pool.serial = CACHE_NO_SERIAL;
     heap->instance.slot = l->instance_count;
     if (!heap->readonly) {
         rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);

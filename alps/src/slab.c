@@ -45,7 +45,7 @@
     {                                                                                              \
         .size = size_, .blocks = blocks_, .spans = spans_, .first = first_,                        \
         .words = (blocks_ + 63) / 64,                                                              \
-        .reciprocal = (((uint64_t)1 << 40) + size_ / 16 - 1) / (size_ / 16)                        \
+        .reciprocal = UINT64_MAX / (size_ / 8) + 1                                                     \
     }
 
 /* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an equal
@@ -445,12 +445,9 @@ static bool place_in(const struct layout *l, uint64_t first, uint64_t state, alp
     if (span_kind(state) != SPAN_SLAB || span_class(state) >= SLAB_CLASSES)
         return false;
     const struct slab_class *c = &slab_classes[span_class(state)];
-    uint64_t bytes = p - slab_base(l, first, span_class(state));
-    if (bytes >= (uint64_t)c->blocks * c->size) /* also what lies before block 0 */
-        return false;
-    place->index = slab_index(c->reciprocal, bytes);
     place->size = c->size;
-    return place->index * c->size == bytes;
+    return slab_index(c->reciprocal, c->blocks, p - slab_base(l, first, span_class(state)),
+                      &place->index);
 }
 
 int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)

@@ -16,7 +16,7 @@ struct slab_class {
     uint32_t spans;      /* of a slab */
     uint32_t first;      /* bytes before block 0: the bitmaps A and C of the smallest blocks */
     uint32_t words;      /* of a bitmap of 64 bits a word */
-    uint64_t reciprocal; /* ceil(2^40 / (size / 16)) */
+    uint64_t reciprocal; /* ceil(2^64 / (size / 8)) */
 };
 
 extern const struct slab_class slab_classes[SLAB_CLASSES];
@@ -29,10 +29,18 @@ unsigned slab_class_of(uint64_t size);
  * there is none. */
 unsigned slab_class_aligned(uint64_t size, uint64_t alignment);
 
-/* Index of the block that holds a byte, counted from block 0; exact for bytes of a slab. */
-static inline uint64_t slab_index(uint64_t reciprocal, uint64_t bytes)
+/* Index of the block that starts so many bytes after block 0; false if none of the slab does.
+ *
+ * With d = size / 8, bytes / 8 = q d + r and reciprocal = (2^64 + e) / d, e < d, the product is
+ * q 2^64 + q e + r reciprocal: its high half is q, and its low half is below reciprocal if and only
+ * if r is 0 (q e is far below 2^64 / d for bytes of a slab). The rotation makes bytes that are not a
+ * multiple of 8, or lie before block 0, a q that is too large. */
+static inline bool slab_index(uint64_t reciprocal, uint64_t blocks, uint64_t bytes,
+                              uint64_t *index)
 {
-    return ((bytes >> 4) * reciprocal) >> 40;
+    uint128_t product = (uint128_t)(bytes >> 3 | bytes << 61) * reciprocal;
+    *index = (uint64_t)(product >> 64);
+    return *index < blocks && (uint64_t)product < reciprocal;
 }
 
 static inline uint64_t slab_base(const struct layout *l, uint64_t span, unsigned class)

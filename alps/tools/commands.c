@@ -428,7 +428,8 @@ static int confirmed(const struct arguments *a, const char *consequence,
         return status;
     int code = call(a->files[0]);
     if (code != 0)
-        return library_error(a, code, NULL);
+        return library_error(a, code,
+                             code == -EUCLEAN ? "too damaged for that: remove its files" : NULL);
     if (option_given(a, OPTION_JSON)) {
         struct json json = report_open(a);
         json_bool(&json, done, true);

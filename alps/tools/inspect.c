@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -235,13 +235,24 @@ static void stat_as_row(const struct alps_stats *stats, bool heading)
            stats->file_bytes, stats->instances, stats->dead_instances);
 }
 
-/* Prints the statistics again and again, until a signal asks to end or nobody reads any more.
- * Signals are taken between two reports only, so that none is cut in half. */
-static int watch(const struct arguments *a, alps_heap_t *heap, int signals)
+/* Readable when a signal asked the watch to end. */
+static int end_event;
+
+static void ask_to_end(int signal_number)
+{
+    int saved = errno;
+
+    (void)signal_number;
+    (void)!write(end_event, &(uint64_t){1}, sizeof(uint64_t));
+    errno = saved;
+}
+
+/* Prints the statistics again and again, until a signal asks to end or nobody reads any more. */
+static int watch(const struct arguments *a, alps_heap_t *heap)
 {
     bool json = option_given(a, OPTION_JSON);
     bool terminal = !json && isatty(STDOUT_FILENO);
-    struct pollfd events[] = {{.fd = signals, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+    struct pollfd events[] = {{.fd = end_event, .events = POLLIN}, {.fd = STDOUT_FILENO}};
 
     for (bool first = true;; first = false) {
         struct alps_stats stats;
@@ -256,8 +267,10 @@ static int watch(const struct arguments *a, alps_heap_t *heap, int signals)
         } else {
             stat_as_row(&stats, first);
         }
-        if (!output_flush())
-            return STATUS_OK; /* output_finish tells a full disk */
+        if (!output_flush()) {
+            output_abandon();
+            return STATUS_OK;
+        }
         if (poll(events, 2, a->interval) != 0)
             return STATUS_OK;
     }
@@ -265,19 +278,21 @@ static int watch(const struct arguments *a, alps_heap_t *heap, int signals)
 
 static int start_watch(const struct arguments *a, alps_heap_t *heap)
 {
-    sigset_t signals;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    /* Without SA_RESTART a signal interrupts a write to a terminal that is stopped; one that comes
+     * just before it does not, and therefore the second signal kills. */
+    struct sigaction action = {.sa_handler = ask_to_end, .sa_flags = (int)SA_RESETHAND};
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    int descriptor = signalfd(-1, &signals, SFD_CLOEXEC);
-    if (descriptor < 0)
-        return system_error(a, "signalfd", errno);
-    int status = watch(a, heap, descriptor);
-    close(descriptor);
-    return status;
+    end_event = eventfd(0, EFD_CLOEXEC);
+    if (end_event < 0)
+        return system_error(a, "eventfd", errno);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        struct sigaction present;
+        /* A signal that the parent had ignored (nohup) stays ignored. */
+        if (sigaction(signals[i], NULL, &present) == 0 && present.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+    return watch(a, heap);
 }
 
 static int stat_once(const struct arguments *a, alps_heap_t *heap)
@@ -322,7 +337,7 @@ int command_check(const struct arguments *a)
         alps_heap_close(heap);
     } else if (code == -EUCLEAN) {
         report.problems = 1;
-        snprintf(report.first, sizeof report.first, "%s", alps_error_detail());
+        snprintf(report.first, sizeof report.first, "%s", message_detail(a));
     } else {
         return library_error(a, code, NULL);
     }

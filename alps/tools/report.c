@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ static const struct {
     {EMEDIUMTYPE, "heaps are made by `alps create`"},
     {ENOENT, "see the name, or make a heap with `alps create`"},
     {EPROTONOSUPPORT, "use the version of alps that made it"},
-    {EUCLEAN, "`alps format` empties it; its blocks are lost then"},
+    {EUCLEAN, "`alps format` can empty it if its header is sound; its blocks are lost then"},
     {EUSERS, "try again when a process has closed it; `alps create --instances` sets how many may"},
 };
 
@@ -63,19 +64,26 @@ int usage_error(const char *command, const char *format, ...)
     return STATUS_USAGE;
 }
 
-int library_error(const struct arguments *arguments, int code, const char *hint)
+const char *message_detail(const struct arguments *arguments)
 {
     const char *file = arguments->files[0];
     const char *detail = alps_error_detail();
     size_t length = strlen(file);
 
-    /* The detail names the file; once is enough. */
     if (strncmp(detail, file, length) == 0 && strncmp(detail + length, ": ", 2) == 0)
         detail += length + 2;
+    return detail;
+}
+
+int library_error(const struct arguments *arguments, int code, const char *hint)
+{
+    const char *detail = message_detail(arguments);
+
     code = abs(code);
     if (hint == NULL)
         hint = find_hint(code);
-    fprintf(stderr, "alps: %s: %s: %s", arguments->command, file, alps_strerror(code));
+    fprintf(stderr, "alps: %s: %s: %s", arguments->command, arguments->files[0],
+            alps_strerror(code));
     if (*detail != '\0')
         fprintf(stderr, ": %s", detail);
     if (hint != NULL)
@@ -160,6 +168,15 @@ bool output_flush(void)
     if (output_error == 0 && fflush(stdout) != 0)
         output_error = errno;
     return !output_failed();
+}
+
+void output_abandon(void)
+{
+    if (output_error == EPIPE || output_error == EINTR) {
+        __fpurge(stdout);
+        clearerr(stdout);
+        output_error = 0;
+    }
 }
 
 int output_finish(const char *command, int status)

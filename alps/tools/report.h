@@ -19,6 +19,9 @@ enum status {
 /* Says on stderr what is wrong with the command line; command may be NULL. Returns STATUS_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* alps_error_detail without the name of the first file, which every message begins with anyway. */
+const char *message_detail(const struct arguments *arguments);
+
 /* Says on stderr what the library refused, why, and what to do (hint, or NULL for the usual one).
  * code is the library's, negative or positive. Returns the exit code for it. */
 int library_error(const struct arguments *arguments, int code, const char *hint);
@@ -45,6 +48,10 @@ bool output_failed(void);
 
 /* Flushes stdout; false if it failed. */
 bool output_flush(void);
+
+/* After a failure that is the normal end of endless output, as the reader left or a signal came:
+ * forgets the failure and what was not written. Other failures stay. */
+void output_abandon(void);
 
 /* The end of stdout: status, or if it was STATUS_OK and not everything could be written, what
  * that means. A reader who left early needs no message. command may be NULL. */
