@@ -15,6 +15,7 @@
 #include "error.h"
 
 #define LOOKS 20
+#define PATIENCE 8 /* after so many problems it is damage, not a change in progress: one look each */
 
 struct finding {
     char text[200]; /* empty: nothing wrong */
@@ -227,7 +228,7 @@ static void look(const struct layout *l, uint64_t index,
                  struct alps_check *check)
 {
     struct finding f = {""};
-    for (int i = 0; i < LOOKS; i++) {
+    for (int i = 0; i < (check->problems < PATIENCE ? LOOKS : 1); i++) {
         if (!is_wrong(l, index, &f))
             return;
         if (i < LOOKS / 2)

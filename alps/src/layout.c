@@ -93,11 +93,11 @@ static void compute_geometry(struct layout_super *s)
                               s->capacity >= 128 * MIB ? REGION_ALIGNMENT : SPAN_SIZE);
 }
 
-static uint64_t default_zone_size(uint64_t capacity)
+static uint64_t default_zone_size(uint64_t capacity, unsigned files)
 {
     uint64_t size = (uint64_t)1 << log2_floor(capacity / 8);
     size = min_u64(max_u64(size, LAYOUT_ZONE_SIZE_MIN), 32 * MIB);
-    while (capacity / size > LAYOUT_ZONE_MAX / 2)
+    while (capacity / size + files > LAYOUT_ZONE_MAX)
         size *= 2;
     return size;
 }
@@ -118,7 +118,7 @@ static int check_options(const char *path, unsigned count, struct alps_create_op
         return error_set(EINVAL, "%s: capacity %llu is above the maximum of 16 TiB", path,
                          (unsigned long long)o->capacity);
     if (o->zone_size == 0)
-        o->zone_size = default_zone_size(o->capacity);
+        o->zone_size = default_zone_size(o->capacity, count);
     if (!is_power_of_two(o->zone_size) || o->zone_size < LAYOUT_ZONE_SIZE_MIN ||
         o->zone_size > LAYOUT_ZONE_SIZE_MAX)
         return error_set(EINVAL,
@@ -144,14 +144,6 @@ static int check_options(const char *path, unsigned count, struct alps_create_op
         if (o->nodes[i] < 0 || o->nodes[i] > ALPS_NODE_MAX || !region_node_exists(o->nodes[i]))
             return error_set(EINVAL, "%s: NUMA node %d is not on this machine", path, o->nodes[i]);
     return 0;
-}
-
-/* A number of spans for a zone: whole chunks, so that a chunk once backed stays so, or all. */
-static uint64_t round_spans(const struct layout *l, uint64_t zone, uint64_t spans, bool up)
-{
-    uint64_t limit = layout_zone_limit(l, zone);
-    uint64_t chunk = (uint64_t)1 << l->chunk_shift;
-    return spans >= limit ? limit : min_u64(limit, (up ? spans + chunk - 1 : spans) & ~(chunk - 1));
 }
 
 /* The view that all layers use, from a superblock that has been checked. */
@@ -226,6 +218,18 @@ static int write_part(const struct region_file *file, const struct layout_super 
     return 0;
 }
 
+/* Gives each zone the spans that the size at creation stands for. */
+static void set_initial_spans(struct layout *l, const struct layout_super *s)
+{
+    uint64_t spans = spans_of_size(s->meta_offset, s->size);
+    for (uint64_t z = 0; z < l->zone_count; z++) {
+        uint64_t share = file_share(spans, (unsigned)(z / l->file_zones), s->file_count);
+        uint64_t before = (z % l->file_zones) << l->zone_shift;
+        uint64_t here = share > before ? min_u64(share - before, layout_zone_limit(l, z)) : 0;
+        fam_store(&layout_zone(l, z)->spans, here);
+    }
+}
+
 /* Fills the tables of a mapped new heap. The magic number is left for the caller. */
 static int fill(struct layout *l, const struct layout_super *s, const struct alps_create_options *o)
 {
@@ -238,13 +242,7 @@ static int fill(struct layout *l, const struct layout_super *s, const struct alp
     fam_store(&super->next_generation, 1);
     fam_store(layout_generation(l, 0), GENERATION_USED | GENERATION_COMMITTED);
 
-    uint64_t spans = spans_of_size(s->meta_offset, s->size);
-    for (uint64_t z = 0; z < l->zone_count; z++) {
-        uint64_t share = file_share(spans, (unsigned)(z / l->file_zones), s->file_count);
-        uint64_t before = (z % l->file_zones) << l->zone_shift;
-        uint64_t here = share > before ? round_spans(l, z, share - before, false) : 0;
-        fam_store(&layout_zone(l, z)->spans, here);
-    }
+    set_initial_spans(l, s);
     for (unsigned i = 1; i < s->file_count && rc == 0; i++) {
         char *record = layout_at(l, s->paths_offset + (uint64_t)(i - 1) * LAYOUT_PATH_MAX);
         const char *path = l->region.files[i].path;
@@ -462,7 +460,7 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
     }
     if (rc == 0)
         rc = map_heap(l, &s, map_hint);
-    if (rc == 0)
+    if (rc == 0 && access != LAYOUT_EXCLUSIVE)
         rc = check_lengths(l);
     if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
         fam_load_acquire(&layout_super(l)->formatting) != 0)
@@ -477,26 +475,49 @@ void layout_close(struct layout *l)
     region_destroy(&l->region);
 }
 
+/* Makes the files as long as the zones say, also where they had been cut. */
+static int restore_lengths(struct layout *l)
+{
+    int rc = 0;
+    for (uint64_t zone = 0; zone < l->zone_count && rc == 0; zone++) {
+        uint64_t spans = fam_load(&layout_zone(l, zone)->spans);
+        if (spans != 0)
+            rc = region_back(&l->region,
+                             layout_span_offset(l, (zone << l->zone_shift) + spans) - 4096, 4096);
+    }
+    return rc;
+}
+
 int layout_format(struct layout *l)
 {
+    /* Also a cut file: its tables come back as zeros. */
+    int rc = region_back(&l->region, 0, l->meta_offset);
+    if (rc != 0)
+        return rc;
     struct layout_super *super = layout_super(l);
     fam_store_release(&super->formatting, 1);
 
     /* Generations, roots and instances, then all metadata and data; the zones' sizes and places
-     * stay, and so does the number of the next generation. */
+     * stay if they make sense, and so does the number of the next generation. */
     uint64_t tables = sizeof(struct layout_super);
     memset(layout_at(l, tables), 0, l->zones_offset - tables);
+    bool sane = true;
     for (uint64_t z = 0; z < l->zone_count; z++) {
         struct layout_zone *zone = layout_zone(l, z);
+        sane &= fam_load(&zone->spans) <= layout_zone_limit(l, z);
+        if (fam_load(&zone->node) > ALPS_NODE_MAX + 1)
+            fam_store(&zone->node, 0);
         fam_store(&zone->backed, 0);
         fam_store(&zone->meta, 0);
         fam_store(&zone->releases, 0);
         fam_store(&zone->longest, 0);
     }
+    if (!sane)
+        set_initial_spans(l, super);
     memset(layout_at(l, l->instances_offset), 0, (l->instance_count + 1) * l->instance_stride);
     fam_store(layout_generation(l, 0), GENERATION_USED | GENERATION_COMMITTED);
     fam_store(&super->root_lock, 0);
-    int rc = region_punch(&l->region, l->meta_offset, l->region.length - l->meta_offset);
+    rc = region_punch(&l->region, l->meta_offset, l->region.length - l->meta_offset);
     if (rc == -EOPNOTSUPP) {
         rc = 0;
         for (uint64_t z = 0; z < l->zone_count && rc == 0; z++)
@@ -506,6 +527,8 @@ int layout_format(struct layout *l)
                     memset(layout_at(l, l->meta_offset + z * l->meta_stride), 0, l->meta_stride);
             }
     }
+    if (rc == 0)
+        rc = restore_lengths(l);
     if (rc == 0)
         fam_store_release(&super->formatting, 0);
     return rc;
@@ -568,17 +591,22 @@ uint64_t layout_spans_of_size(const struct layout *l, uint64_t size)
 int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans)
 {
     struct layout_zone *z = layout_zone(l, zone);
-    uint64_t now = fam_load_acquire(&z->spans);
-    spans = round_spans(l, zone, spans, true);
-    if (now >= spans)
-        return 0;
-    /* One page at the new end makes the file long enough; fallocate never cuts it. */
-    uint64_t end = layout_span_offset(l, (zone << l->zone_shift) + spans);
-    int rc = region_back(&l->region, end - 4096, 4096);
-    if (rc != 0)
-        return rc;
-    while (now < spans && !fam_cas(&z->spans, &now, spans))
-        ;
+    uint64_t first = zone << l->zone_shift, now = fam_load_acquire(&z->spans);
+    while (now < spans) {
+        /* One page at the new end makes the file long enough; fallocate never cuts it. */
+        uint64_t end = layout_span_offset(l, first + spans);
+        int rc = region_back(&l->region, end - 4096, 4096);
+        /* A chunk that exists in part may be marked as backed: the rest of it must be. */
+        uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+        uint64_t rest = min_u64(spans, (now + chunk - 1) & ~(chunk - 1));
+        if (rc == 0 && rest > now)
+            rc = region_back(&l->region, layout_span_offset(l, first + now),
+                             (rest - now) << SPAN_SHIFT);
+        if (rc != 0)
+            return rc;
+        if (fam_cas(&z->spans, &now, spans))
+            break;
+    }
     fam_add(&z->releases, 1);
     return 0;
 }
@@ -612,8 +640,7 @@ int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
                                  (stop - start) << SPAN_SHIFT);
             if (rc != 0)
                 return rc;
-            if (stop == next || limit - (zone << l->zone_shift) == layout_zone_limit(l, zone))
-                fam_or(&z->backed, bit);
+            fam_or(&z->backed, bit);
         }
         first = next;
     }

@@ -26,7 +26,7 @@
 #define SPAN_SHIFT 16u
 #define SPAN_SIZE ((uint64_t)1 << SPAN_SHIFT)
 
-#define LAYOUT_ZONE_MAX 4096u       /* zones in a heap */
+#define LAYOUT_ZONE_MAX 16384u      /* zones in a heap */
 #define LAYOUT_GENERATION_MAX 4096u /* generations that a heap can know at a time */
 #define LAYOUT_INSTANCE_MAX 4096u
 #define LAYOUT_INTENT_MAX 16u       /* alps_malloc_to and alps_free_from at a time, per instance */
@@ -106,9 +106,9 @@ struct layout_root {
 _Static_assert(sizeof(struct layout_root) == LAYOUT_LINE, "");
 
 struct layout_zone {
-    fam_word_t spans;    /* spans that exist by now, from the zone's start: whole chunks or all */
+    fam_word_t spans;    /* spans that exist by now, from the zone's start */
     fam_word_t node;     /* NUMA node + 1, or 0 if not placed */
-    fam_word_t backed;   /* bit i: chunk i of the data is backed by memory */
+    fam_word_t backed;   /* bit i: the spans of chunk i that exist are backed by memory */
     fam_word_t meta;     /* 1: the zone's metadata is backed by memory */
     fam_word_t releases; /* counts the times that spans became free */
     fam_word_t longest;  /* hint: low half of releases << 32 | longest free run seen by then */
@@ -396,8 +396,7 @@ int layout_paths(const char *path, char ***paths, unsigned *count);
 uint64_t layout_size_of_spans(const struct layout *l, uint64_t spans);
 uint64_t layout_spans_of_size(const struct layout *l, uint64_t size);
 
-/* Makes spans exist: raises a zone's number of spans to that or a little more, with the file long
- * enough before. */
+/* Makes spans exist: raises a zone's number of spans, with the file long enough before. */
 int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans);
 
 /* Secures the memory behind a zone's metadata, if that was not done yet. */

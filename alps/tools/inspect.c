@@ -332,17 +332,16 @@ int command_check(const struct arguments *a)
     int code = alps_heap_open_files(a->files, a->file_count, &options, &heap);
     if (code == 0) {
         code = alps_heap_check(heap, &report);
-        if (code != 0 && code != -EUCLEAN)
-            library_error(a, code, NULL);
+        int status = code == 0 || code == -EUCLEAN ? STATUS_OK : library_error(a, code, NULL);
         alps_heap_close(heap);
+        if (status != STATUS_OK)
+            return status;
     } else if (code == -EUCLEAN) {
         report.problems = 1;
         snprintf(report.first, sizeof report.first, "%s", message_detail(a));
     } else {
         return library_error(a, code, NULL);
     }
-    if (code != 0 && code != -EUCLEAN)
-        return STATUS_FAILED;
 
     if (option_given(a, OPTION_JSON)) {
         struct json json = report_open(a);

@@ -138,13 +138,13 @@ ALPS_API int alps_heap_open_files(const char *const *paths, unsigned count,
  * Crash: the instance is found dead and recovered. */
 ALPS_API int alps_heap_close(alps_heap_t *heap);
 
-/* Empties the heap in this file (any file of several): no blocks, no roots, no generations; sizes
- * stay. EBUSY while anyone has it open.
+/* Empties the heap whose (first) file this is: no blocks, no roots, no generations; sizes stay. Does
+ * it also to a heap that is damaged or cut, as long as its superblock is good. EBUSY while anyone has
+ * it open.
  * Crash: the heap is refused with EUCLEAN until it is formatted again. */
 ALPS_API int alps_heap_format(const char *path);
 
-/* Removes the files of the heap that this file belongs to (the first file of several).
- * EBUSY while anyone has it open; EMEDIUMTYPE if it is not a heap: nothing is removed then.
+/* Removes the files of the heap whose (first) file this is. EBUSY while anyone has it open; EMEDIUMTYPE if it is not a heap: nothing is removed then.
  * Crash: some of the files may remain. */
 ALPS_API int alps_heap_destroy(const char *path);
 

@@ -1,0 +1,186 @@
+/* The cache layer: what threads hold, and that they let go of it. */
+#include <pthread.h>
+
+#include "inside.h"
+
+#define SLAB_BLOCKS 1024 /* of 64 bytes */
+
+static uint64_t span_of(alps_heap_t *heap, alps_ptr_t p)
+{
+    return layout_span_of(heap_layout(heap), p);
+}
+
+static alps_ptr_t get(alps_heap_t *heap, size_t size)
+{
+    alps_ptr_t p = alps_malloc(heap, size, ALPS_ANY_NODE);
+    CHECK_NE(p, ALPS_NULL);
+    return p;
+}
+
+static alps_heap_t *new_heap(void)
+{
+    return inside_open(inside_create(32 * MIB, 32 * MIB, 0), 0);
+}
+
+TEST(cache, the_mirror_is_the_bitmap)
+{
+    alps_heap_t *heap = new_heap();
+    struct test_rng rng = test_rng(0);
+    alps_ptr_t blocks[3000] = {0};
+    for (int i = 0; i < 60000; i++) {
+        unsigned k = (unsigned)test_rng_below(&rng, 3000);
+        if (blocks[k] != ALPS_NULL)
+            CHECK_ERR(alps_free(heap, blocks[k]), 0);
+        blocks[k] = blocks[k] != ALPS_NULL ? ALPS_NULL : get(heap, 1 + test_rng_below(&rng, 300));
+        if (i % 100 != 0 || blocks[k] == ALPS_NULL)
+            continue;
+        const struct cache_slab *slab = cache_find(blocks[k]);
+        CHECK(slab != NULL);
+        unsigned used = 0;
+        for (unsigned w = 0; w < slab->words; w++) {
+            CHECK_EQ(fam_load(&slab->allocated[w]), slab->mirror[w]);
+            used += count_bits(slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w));
+        }
+        CHECK_EQ(slab->used, used);
+    }
+    inside_check(heap);
+}
+
+TEST(cache, an_idle_process_pins_little_that_others_free)
+{
+    alps_heap_t *idle = new_heap();
+    alps_heap_t *other = inside_open(heap_name(idle), 0);
+    enum { COUNT = 300 * SLAB_BLOCKS };
+    static alps_ptr_t blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        blocks[i] = get(idle, 64);
+    for (unsigned i = 0; i < COUNT; i++)
+        CHECK_ERR(alps_free(other, blocks[i]), 0);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(other, &stats), 0);
+    CHECK_EQ(stats.live_blocks, 0);
+    CHECK_LE(stats.span_bytes, 300 * SPAN_SIZE / 10);
+    inside_check(other);
+}
+
+static void *allocate_and_end(void *context)
+{
+    alps_heap_t *heap = context;
+    for (unsigned i = 0; i < 5000; i++) {
+        alps_ptr_t p = get(heap, 100 + i % 3000);
+        if (i % 3 != 0)
+            CHECK_ERR(alps_free(heap, p), 0);
+    }
+    return NULL;
+}
+
+TEST(cache, a_thread_that_ends_owns_nothing)
+{
+    alps_heap_t *heap = new_heap();
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, allocate_and_end, heap), 0);
+    pthread_join(thread, NULL);
+    const struct layout *l = heap_layout(heap);
+    for (uint64_t span = 0; span < l->span_count; span++) {
+        uint64_t state = layout_span_state(l, span);
+        CHECK(span_kind(state) != SPAN_SLAB || span_owner(state) == 0);
+        CHECK_NE(span_kind(state), SPAN_CLAIMED);
+    }
+    CHECK_EQ(inside_live_blocks(heap), 1667);
+    inside_check(heap);
+
+    /* The next thread goes on in the same slabs, and takes over the cache. */
+    struct cache *first = heap->pool.caches;
+    struct alps_stats before = {.struct_size = sizeof before}, after = before;
+    alps_heap_stats(heap, &before);
+    CHECK_EQ(pthread_create(&thread, NULL, allocate_and_end, heap), 0);
+    pthread_join(thread, NULL);
+    alps_heap_stats(heap, &after);
+    CHECK_LT(after.span_bytes, 2 * before.span_bytes);
+    CHECK_EQ(heap->pool.caches, first);
+    CHECK_EQ(first->next, NULL);
+}
+
+TEST(cache, freeing_into_an_unowned_slab_adopts_it)
+{
+    alps_heap_t *heap = new_heap();
+    static alps_ptr_t blocks[200 * SLAB_BLOCKS];
+    for (unsigned i = 0; i < 200 * SLAB_BLOCKS; i++)
+        blocks[i] = get(heap, 64);
+    uint64_t span = span_of(heap, blocks[0]);
+    CHECK_EQ(span_owner(inside_state(heap, span)), 0);
+    CHECK_EQ(cache_find(blocks[0]), NULL);
+    CHECK_ERR(alps_free(heap, blocks[0]), 0);
+    CHECK_EQ(span_owner(inside_state(heap, span)), heap->instance.owner);
+    CHECK(cache_find(blocks[0]) != NULL);
+    CHECK_ERR(alps_free(heap, blocks[0]), -EALREADY);
+    CHECK_ERR(alps_free(heap, blocks[1] + 8), -EINVAL);
+    for (unsigned i = 1; i < 200 * SLAB_BLOCKS; i++)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    CHECK_EQ(inside_live_blocks(heap), 0);
+    inside_check(heap);
+}
+
+TEST(cache, a_freed_permanent_block_comes_back_with_the_new_generation)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    alps_heap_t *heap = inside_open(path, ALPS_OPEN_PERMANENT);
+    alps_ptr_t kept = get(heap, 64), by_owner = get(heap, 64), by_other = get(heap, 64);
+    CHECK_ERR(alps_heap_close(heap), 0);
+
+    heap = inside_open(path, 0);
+    alps_heap_t *other = inside_open(path, 0);
+    alps_gen_t generation = alps_heap_generation(heap);
+    slab_hint(&heap->instance, span_of(heap, kept), slab_class_of(64));
+    alps_ptr_t mine = get(heap, 64); /* in the same slab: permanent blocks share it */
+    CHECK_EQ(span_of(heap, mine), span_of(heap, kept));
+    CHECK_ERR(alps_free(heap, by_owner), 0);
+    CHECK_ERR(alps_free(heap, by_owner), -EALREADY);
+    CHECK_ERR(alps_free(other, by_other), 0);
+    unsigned again = 0;
+    for (unsigned i = 0; i < SLAB_BLOCKS; i++) {
+        alps_ptr_t p = get(heap, 64);
+        again += p == by_owner || p == by_other;
+    }
+    CHECK_EQ(again, 2);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_bulk_free(other, generation), 0);
+    CHECK_EQ(inside_live_blocks(other), 1);
+    CHECK_EQ(alps_usable_size(other, kept), 64);
+    inside_check(other);
+}
+
+TEST(cache, a_handle_at_the_address_of_a_closed_one_is_another)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    alps_ptr_t last = ALPS_NULL;
+    for (int i = 0; i < 20; i++) {
+        alps_heap_t *heap = inside_open(path, 0);
+        last = get(heap, 64);
+        if (i % 2 == 0)
+            CHECK_ERR(alps_free(heap, last), 0);
+        CHECK_ERR(alps_heap_close(heap), 0);
+        CHECK_EQ(cache_tls.pool, CACHE_NO_POOL);
+    }
+    alps_heap_t *heap = inside_open(path, 0);
+    CHECK_EQ(inside_live_blocks(heap), 10);
+    inside_check(heap);
+}
+
+TEST(cache, two_heaps_in_turn)
+{
+    alps_heap_t *a = new_heap(), *b = new_heap();
+    alps_ptr_t pa[100], pb[100];
+    for (int i = 0; i < 100; i++) {
+        pa[i] = get(a, 64);
+        pb[i] = get(b, 64);
+    }
+    for (int i = 0; i < 100; i++) {
+        CHECK_ERR(alps_free(a, pa[i]), 0);
+        CHECK_ERR(alps_free(b, pb[i]), 0);
+    }
+    CHECK_EQ(a->pool.caches->next, NULL); /* no new cache at each change */
+    inside_check(a);
+    inside_check(b);
+}

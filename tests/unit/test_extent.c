@@ -1,0 +1,185 @@
+/* The extent layer: runs of spans. */
+#include <sys/stat.h>
+
+#include "inside.h"
+
+static alps_heap_t *small_heap(void)
+{
+    return inside_open(inside_create(32 * MIB, 32 * MIB, 4 * MIB), 0);
+}
+
+static uint64_t claim(alps_heap_t *heap, uint64_t count, uint64_t modulus)
+{
+    uint64_t first;
+    CHECK_ERR(extent_claim(&heap->instance, count, modulus, ALPS_ANY_NODE, &first), 0);
+    return first;
+}
+
+static uint64_t free_spans(alps_heap_t *heap)
+{
+    const struct layout *l = heap_layout(heap);
+    uint64_t count = 0;
+    for (uint64_t zone = 0; zone < l->zone_count; zone++)
+        for (uint64_t i = 0; i < fam_load(&layout_zone(l, zone)->spans); i++)
+            count += layout_span_state(l, (zone << l->zone_shift) + i) == SPAN_FREE;
+    return count;
+}
+
+TEST(extent, a_claimed_run_is_one_head_and_tails)
+{
+    alps_heap_t *heap = small_heap();
+    uint64_t before = free_spans(heap), first = claim(heap, 5, 1);
+    CHECK_EQ(inside_state(heap, first), span_claimed(heap->instance.owner));
+    for (uint64_t i = 1; i < 5; i++)
+        CHECK_EQ(inside_state(heap, first + i), span_tail(i));
+    CHECK_EQ(extent_claimed_length(heap_layout(heap), first), 5);
+    CHECK_EQ(free_spans(heap), before - 5);
+    inside_check(heap);
+    extent_release(&heap->instance, first, 5);
+    CHECK_EQ(free_spans(heap), before);
+}
+
+TEST(extent, runs_do_not_overlap_and_all_spans_can_be_had)
+{
+    alps_heap_t *heap = small_heap();
+    uint64_t spans = free_spans(heap), taken = 0, first;
+    for (uint64_t count = 7; count > 0; count--)
+        while (extent_claim(&heap->instance, count, 1, ALPS_ANY_NODE, &first) == 0)
+            taken += count;
+    CHECK_EQ(taken, spans);
+    CHECK_EQ(free_spans(heap), 0);
+    inside_check(heap);
+}
+
+TEST(extent, a_run_crosses_zones)
+{
+    alps_heap_t *heap = small_heap();
+    const struct layout *l = heap_layout(heap);
+    uint64_t count = 3 * l->zone_spans + 7, first = claim(heap, count, 1);
+    CHECK_LT(layout_zone_of(l, first), layout_zone_of(l, first + count - 1) - 1);
+    inside_check(heap);
+    extent_release(&heap->instance, first, count);
+
+    /* Also when no zone alone is free from its start. */
+    uint64_t single[8];
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        heap->instance.cursor = zone << l->zone_shift;
+        single[zone] = claim(heap, 1, 1);
+        CHECK_EQ(single[zone], zone << l->zone_shift);
+    }
+    uint64_t middle = 3;
+    extent_release(&heap->instance, single[middle], 1);
+    count = l->zone_spans + 3;
+    first = claim(heap, count, 1);
+    CHECK_EQ(layout_zone_of(l, first), middle - 1);
+    inside_check(heap);
+}
+
+TEST(extent, alignment_is_of_the_offset)
+{
+    alps_heap_t *heap = small_heap();
+    claim(heap, 1, 1);
+    for (uint64_t modulus = 2; modulus <= 128; modulus *= 2) {
+        uint64_t first = claim(heap, 1, modulus);
+        CHECK_EQ(layout_span_offset(heap_layout(heap), first) % (modulus * SPAN_SIZE), 0);
+    }
+}
+
+TEST(extent, a_stale_hint_never_hides_a_run)
+{
+    alps_heap_t *heap = small_heap();
+    struct test_rng rng = test_rng(0);
+    uint64_t firsts[512], counts[512], held = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t count = 1 + test_rng_below(&rng, 40), first;
+        if (held < 512 && test_rng_below(&rng, 2) == 0) {
+            int rc = extent_claim(&heap->instance, count, 1, ALPS_ANY_NODE, &first);
+            if (rc == 0) {
+                firsts[held] = first;
+                counts[held++] = count;
+                continue;
+            }
+            CHECK_EQ(rc, -ENOMEM);
+            /* Then there really is none: look at every span. */
+            const struct layout *l = heap_layout(heap);
+            uint64_t run = 0;
+            for (uint64_t span = 0; span < l->span_count; span++) {
+                bool exists = (span & (l->zone_spans - 1)) <
+                              fam_load(&layout_zone(l, layout_zone_of(l, span))->spans);
+                run = exists && layout_span_state(l, span) == SPAN_FREE ? run + 1 : 0;
+                CHECK(run < count);
+            }
+        } else if (held > 0) {
+            uint64_t k = test_rng_below(&rng, held);
+            extent_release(&heap->instance, firsts[k], counts[k]);
+            firsts[k] = firsts[--held];
+            counts[k] = counts[held];
+        }
+    }
+    inside_check(heap);
+}
+
+TEST(extent, memory_is_behind_what_is_claimed_and_trimmed_when_free)
+{
+    const char *path = inside_create(64 * MIB, 64 * MIB, 8 * MIB);
+    alps_heap_t *heap = inside_open(path, 0);
+    const struct layout *l = heap_layout(heap);
+    struct stat before, during, after;
+    CHECK_EQ(stat(path, &before), 0);
+    uint64_t count = 40 * MIB / SPAN_SIZE, first = claim(heap, count, 1);
+    CHECK_EQ(stat(path, &during), 0);
+    CHECK_LE(before.st_blocks * 512 + 40 * (int64_t)MIB, during.st_blocks * 512);
+    extent_release(&heap->instance, first, count);
+    for (uint64_t zone = 0; zone < l->zone_count; zone++)
+        extent_trim(&heap->instance, zone, l->zone_spans);
+    CHECK_EQ(stat(path, &after), 0);
+    CHECK_LE(after.st_blocks * 512, before.st_blocks * 512 + 2 * (int64_t)MIB);
+    CHECK_EQ(free_spans(heap), l->file_spans);
+    inside_check(heap);
+
+    /* A zone in use keeps what it has; its free chunks go when asked for. */
+    first = claim(heap, 1, 1);
+    uint64_t zone = layout_zone_of(l, first);
+    uint64_t more = claim(heap, l->zone_spans - 1, 1);
+    extent_release(&heap->instance, more, l->zone_spans - 1);
+    uint64_t backed = fam_load(&layout_zone(l, zone)->backed);
+    extent_trim(&heap->instance, zone, l->zone_spans);
+    CHECK_EQ(fam_load(&layout_zone(l, zone)->backed), backed);
+    extent_trim(&heap->instance, zone, (uint64_t)1 << l->chunk_shift);
+    uint64_t chunk = (first & (l->zone_spans - 1)) >> l->chunk_shift;
+    CHECK_EQ(fam_load(&layout_zone(l, zone)->backed), (uint64_t)1 << chunk);
+}
+
+TEST(extent, blocks_of_their_own_spans)
+{
+    alps_heap_t *heap = small_heap();
+    struct instance *self = &heap->instance;
+    alps_ptr_t block;
+    CHECK_ERR(extent_alloc(self, 3 * SPAN_SIZE + 1, 16, ALPS_ANY_NODE, NULL, &block), 0);
+    uint64_t span = layout_span_of(heap_layout(heap), block), state = inside_state(heap, span);
+    CHECK_EQ(span_kind(state), SPAN_EXTENT);
+    CHECK_EQ(extent_length(heap_layout(heap), span), 4);
+    inside_check(heap);
+    CHECK_EQ(extent_free(self, span, state), 0);
+    CHECK_EQ(extent_free(self, span, state), -EALREADY);
+    /* The same span again: the old state is not mistaken for the new one. */
+    self->cursor = span;
+    CHECK_ERR(extent_alloc(self, 3 * SPAN_SIZE + 1, 16, ALPS_ANY_NODE, NULL, &block), 0);
+    CHECK_EQ(layout_span_of(heap_layout(heap), block), span);
+    CHECK_EQ(extent_free(self, span, state), -EALREADY);
+    CHECK_EQ(alps_free(heap, block), 0);
+}
+
+TEST(extent, growth_adds_a_row_and_stops_at_the_capacity)
+{
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 128 * MIB, 4 * MIB), 0);
+    uint64_t before = free_spans(heap);
+    CHECK_ERR(extent_grow(&heap->instance, 900), 0);
+    CHECK_LE(before + 900, free_spans(heap));
+    claim(heap, 900, 1);
+    CHECK_ERR(extent_grow(&heap->instance, 100000), -ENOMEM);
+    while (extent_grow(&heap->instance, 1) == 0)
+        ;
+    CHECK_EQ(free_spans(heap), heap_layout(heap)->file_spans - 900);
+    inside_check(heap);
+}

@@ -1,0 +1,82 @@
+/* The access hooks, and with them what the fast paths touch. */
+#include <alps/hooks.h>
+
+#include "inside.h"
+
+struct counts {
+    uint64_t ops[ALPS_FAM_OPS];
+};
+
+static uint64_t count(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
+                      uint64_t value)
+{
+    ((struct counts *)context)->ops[op]++;
+    return alps_fam_perform(op, word, expected, value);
+}
+
+TEST(fam, operations_do_what_they_say_with_and_without_a_hook)
+{
+    for (int hooked = 0; hooked < 2; hooked++) {
+        struct counts counts = {0};
+        alps_fam_set_hook(hooked ? count : NULL, &counts);
+        fam_word_t w = {0};
+        uint64_t expected = 5;
+        fam_store(&w, 4);
+        CHECK_EQ(fam_load(&w), 4);
+        CHECK(!fam_cas(&w, &expected, 9));
+        CHECK_EQ(expected, 4);
+        CHECK(fam_cas(&w, &expected, 9));
+        CHECK_EQ(fam_or(&w, 6), 9);
+        CHECK_EQ(fam_and(&w, 12), 15);
+        CHECK_EQ(fam_add(&w, 1), 12);
+        fam_store_release(&w, fam_load_acquire(&w) + 1);
+        CHECK_EQ(fam_load(&w), 14);
+        alps_fam_set_hook(NULL, NULL);
+        CHECK_EQ(counts.ops[ALPS_FAM_CAS], hooked ? 2 : 0);
+        CHECK_EQ(counts.ops[ALPS_FAM_LOAD], hooked ? 3 : 0);
+        CHECK_EQ(counts.ops[ALPS_FAM_STORE], hooked ? 2 : 0);
+    }
+}
+
+/* Promise 5: no read of shared metadata on the path of a malloc, or of a free of one's own block:
+ * one store each, and nothing else. */
+TEST(fam, malloc_and_own_free_are_one_store_each)
+{
+    static const size_t sizes[] = {1, 16, 64, 100, 1000, 2048};
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0);
+    for (unsigned s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        alps_ptr_t blocks[20];
+        CHECK_NE(alps_malloc(heap, sizes[s], ALPS_ANY_NODE), ALPS_NULL); /* a slab is there */
+        struct counts counts = {0};
+        alps_fam_set_hook(count, &counts);
+        for (unsigned i = 0; i < 20; i++)
+            blocks[i] = alps_malloc(heap, sizes[s], ALPS_ANY_NODE);
+        for (unsigned i = 0; i < 20; i++)
+            CHECK_ERR(alps_free(heap, blocks[i]), 0);
+        alps_fam_set_hook(NULL, NULL);
+        for (unsigned op = 0; op < ALPS_FAM_OPS; op++)
+            CHECK_EQ(counts.ops[op], op == ALPS_FAM_STORE ? 40 : 0);
+    }
+}
+
+/* Taking and giving back slabs included, reads stay a small fraction. */
+TEST(fam, reads_are_rare_where_slabs_change)
+{
+    alps_heap_t *heap = inside_open(inside_create(32 * MIB, 32 * MIB, 0), 0);
+    static alps_ptr_t blocks[100000];
+    struct counts counts = {0};
+    for (int round = 0; round < 3; round++) {
+        counts = (struct counts){0};
+        alps_fam_set_hook(count, &counts);
+        for (unsigned i = 0; i < 100000; i++)
+            blocks[i] = alps_malloc(heap, 64, ALPS_ANY_NODE);
+        for (unsigned i = 0; i < 100000; i++)
+            CHECK_ERR(alps_free(heap, blocks[i]), 0);
+        alps_fam_set_hook(NULL, NULL);
+    }
+    uint64_t atomics = counts.ops[ALPS_FAM_CAS] + counts.ops[ALPS_FAM_OR] +
+                       counts.ops[ALPS_FAM_AND] + counts.ops[ALPS_FAM_ADD];
+    CHECK_LE(200000, counts.ops[ALPS_FAM_STORE]);
+    CHECK_LT(counts.ops[ALPS_FAM_LOAD], 100000 / 2);
+    CHECK_LT(atomics, 100000 / 50);
+}

@@ -1,0 +1,230 @@
+/* The layout layer: what lies where, and what is refused. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "inside.h"
+
+static uint64_t end_of_span_meta(const struct layout *l, uint64_t span)
+{
+    return (uint64_t)((char *)(layout_released(l, span) + 1) - l->region.base);
+}
+
+static void check_geometry(uint64_t size, uint64_t capacity, uint64_t zone_size)
+{
+    const char *path = inside_create(size, capacity, zone_size);
+    alps_heap_t *heap = inside_open(path, 0);
+    struct layout *l = heap_layout(heap);
+    const struct layout_super *s = layout_super(l);
+
+    /* Areas follow one another. */
+    CHECK_LE(s->generations_offset + LAYOUT_GENERATION_MAX * 8, s->roots_offset);
+    CHECK_LE(s->roots_offset + s->root_count * sizeof(struct layout_root), s->zones_offset);
+    CHECK_LE(s->zones_offset + s->zone_count * sizeof(struct layout_zone), s->instances_offset);
+    CHECK_LE(s->instances_offset + (s->instance_count + 1) * s->instance_stride, s->paths_offset);
+    CHECK_LE(s->paths_offset, s->meta_offset);
+    CHECK_LE(s->meta_offset + s->zone_count * s->meta_stride, s->data_offset);
+    CHECK_LE(layout_span_offset(l, l->span_count), l->region.length);
+    CHECK_EQ(s->data_offset % SPAN_SIZE, 0);
+    CHECK_EQ((char *)layout_generation(l, 0) - l->region.base, (int64_t)s->generations_offset);
+    CHECK_EQ((char *)layout_root(l, 0) - l->region.base, (int64_t)s->roots_offset);
+
+    /* Each span's metadata lies inside its zone's, and zones do not overlap. */
+    uint64_t probes[] = {0, l->zone_spans - 1, l->zone_spans, l->span_count - 1};
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t span = probes[i];
+        if (span >= l->span_count)
+            continue;
+        uint64_t meta = l->meta_offset + layout_zone_of(l, span) * l->meta_stride;
+        CHECK_LE(meta, (char *)layout_state(l, span) - l->region.base);
+        CHECK_LE((char *)(layout_state(l, span | (l->zone_spans - 1)) + 1),
+                 (char *)layout_record(l, span & ~(l->zone_spans - 1)));
+        CHECK_EQ((uintptr_t)layout_record(l, span) % LAYOUT_LINE, 0);
+        CHECK_EQ((uintptr_t)layout_released(l, span) % LAYOUT_LINE, 0);
+        CHECK_LE(end_of_span_meta(l, span), meta + l->meta_stride);
+    }
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_LE(stats.size, size);
+    CHECK_LE(size - size / 16, stats.size);
+    CHECK_LE(stats.capacity, capacity);
+    if (size >= 64 * MIB) /* management takes at most 2.5 % beside the tables */
+        CHECK_LE((stats.size - stats.usable_bytes - l->meta_offset) * 1000, 25 * stats.size);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+}
+
+TEST(layout, areas_do_not_overlap)
+{
+    check_geometry(16 * MIB, 16 * MIB, 0);
+    check_geometry(16 * MIB, 16 * MIB, 16 * MIB); /* a zone larger than the data */
+    check_geometry(17 * MIB + 12345, 17 * MIB + 12345, MIB);
+    check_geometry(64 * MIB, 64 * MIB, 0);
+    check_geometry(64 * MIB, GIB, 0);
+    check_geometry(256 * MIB, 256 * MIB, 8 * MIB);
+    check_geometry(64 * MIB, 100 * GIB, 0);
+    check_geometry(GIB, TIB, 0);
+    check_geometry(64 * MIB, 8 * TIB, 4 * GIB);
+    check_geometry(64 * MIB, 16 * TIB, 0);
+}
+
+TEST(layout, a_sparse_terabyte_takes_next_to_nothing)
+{
+    const char *path = inside_create(64 * MIB, TIB, 0);
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK_LE(status.st_blocks * 512, 16 * (int64_t)MIB);
+    alps_heap_t *heap = inside_open(path, 0);
+    CHECK_NE(alps_malloc(heap, 100, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK_LE(status.st_blocks * 512, 24 * (int64_t)MIB);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* Opens a heap that is not good; the error code. */
+static int open_bad(const char *path)
+{
+    alps_heap_t *heap;
+    int rc = alps_heap_open(path, NULL, &heap);
+    CHECK_EQ(heap == NULL, rc != 0);
+    if (rc == 0)
+        alps_heap_close(heap);
+    else
+        CHECK(strstr(alps_error_detail(), path) != NULL);
+    return rc;
+}
+
+static void poke(const char *path, off_t offset, const void *bytes, size_t count)
+{
+    int fd = open(path, O_RDWR);
+    CHECK_LE(0, fd);
+    CHECK_EQ(pwrite(fd, bytes, count, offset), (ssize_t)count);
+    close(fd);
+}
+
+TEST(layout, damage_to_any_byte_of_the_superblock_is_refused)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    struct layout_super super;
+    int fd = open(path, O_RDONLY);
+    CHECK_EQ(pread(fd, &super, sizeof super, 0), (ssize_t)sizeof super);
+    close(fd);
+    for (size_t i = 0; i < offsetof(struct layout_super, next_generation); i++) {
+        unsigned char byte = ((unsigned char *)&super)[i], bad = byte ^ 0x10;
+        poke(path, (off_t)i, &bad, 1);
+        int rc = open_bad(path);
+        if (i < sizeof super.magic)
+            CHECK_EQ(rc, -EMEDIUMTYPE);
+        else if (i < offsetof(struct layout_super, uuid))
+            CHECK_EQ(rc, -EPROTONOSUPPORT);
+        else
+            CHECK_EQ(rc, -EUCLEAN);
+        poke(path, (off_t)i, &byte, 1);
+    }
+    CHECK_EQ(open_bad(path), 0);
+}
+
+TEST(layout, another_version_is_named)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    uint32_t version = 3;
+    poke(path, offsetof(struct layout_super, version), &version, sizeof version);
+    CHECK_EQ(open_bad(path), -EPROTONOSUPPORT);
+    CHECK(strstr(alps_error_detail(), "layout version 3, this library reads version 1") != NULL);
+    CHECK_ERR(alps_heap_destroy(path), -EPROTONOSUPPORT);
+    CHECK_EQ(access(path, F_OK), 0);
+}
+
+TEST(layout, truncated_files_are_refused)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    for (off_t length = status.st_size - 1; length > 0; length = length * 3 / 4) {
+        CHECK_EQ(truncate(path, length), 0);
+        int rc = open_bad(path);
+        CHECK_EQ(rc, length < 8 ? -EMEDIUMTYPE : -EUCLEAN);
+    }
+    CHECK_EQ(truncate(path, 0), 0);
+    CHECK_EQ(open_bad(path), -EMEDIUMTYPE);
+}
+
+TEST(layout, a_zone_larger_than_its_place_is_refused)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    struct layout_super super;
+    int fd = open(path, O_RDONLY);
+    CHECK_EQ(pread(fd, &super, sizeof super, 0), (ssize_t)sizeof super);
+    close(fd);
+    uint64_t spans = UINT64_MAX;
+    poke(path, (off_t)super.zones_offset, &spans, sizeof spans);
+    CHECK_EQ(open_bad(path), -EUCLEAN);
+
+    /* Formatting brings it back, also when the file has been cut besides. */
+    CHECK_EQ(truncate(path, 8192), 0);
+    CHECK_EQ(open_bad(path), -EUCLEAN);
+    CHECK_ERR(alps_heap_format(path), 0);
+    alps_heap_t *heap = inside_open(path, 0);
+    CHECK_NE(alps_malloc(heap, 10 * MIB, ALPS_ANY_NODE), ALPS_NULL);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(layout, a_zone_that_grows_inside_a_chunk_has_memory_behind_it)
+{
+    /* Chunks of 8 spans; 16 MiB is no whole number of them. */
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 64 * MIB, 32 * MIB), 0);
+    struct layout *l = heap_layout(heap);
+    CHECK_EQ(l->chunk_shift, 3);
+    uint64_t first, spans = layout_zone(l, 0)->spans.raw;
+    CHECK_NE(spans % 8, 0);
+    CHECK_ERR(extent_claim(&heap->instance, spans, 1, ALPS_ANY_NODE, &first), 0);
+    uint64_t length, before, after;
+    CHECK_ERR(region_file_size(&l->region.files[0], &length, &before), 0);
+    CHECK_ERR(layout_extend_zone(l, 0, spans + 1), 0);
+    CHECK_ERR(extent_claim(&heap->instance, 1, 1, ALPS_ANY_NODE, &first), 0);
+    CHECK_EQ(first, spans);
+    CHECK_ERR(region_file_size(&l->region.files[0], &length, &after), 0);
+    CHECK_LE(before + SPAN_SIZE, after);
+}
+
+TEST(layout, interrupted_formatting_is_refused_until_done_again)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    alps_heap_t *heap = inside_open(path, ALPS_OPEN_PERMANENT);
+    CHECK_NE(alps_malloc(heap, 100000, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    uint64_t one = 1;
+    poke(path, offsetof(struct layout_super, formatting), &one, sizeof one);
+    CHECK_EQ(open_bad(path), -EUCLEAN);
+    CHECK_ERR(alps_heap_format(path), 0);
+    heap = inside_open(path, 0);
+    CHECK_EQ(inside_live_blocks(heap), 0);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(layout, parts_of_other_heaps_and_wrong_orders_are_refused)
+{
+    const char *a[3] = {test_heap_path(), test_heap_path(), test_heap_path()};
+    const char *b[3] = {test_heap_path(), test_heap_path(), test_heap_path()};
+    CHECK_ERR(alps_heap_create_files(a, 3, NULL), 0);
+    CHECK_ERR(alps_heap_create_files(b, 3, NULL), 0);
+    alps_heap_t *heap;
+    const char *swapped[3] = {a[0], a[2], a[1]}, *mixed[3] = {a[0], a[1], b[2]},
+               *reversed[3] = {a[2], a[1], a[0]}, *twice[3] = {a[0], a[0], a[1]};
+    CHECK_ERR(alps_heap_open_files(swapped, 3, NULL, &heap), -EINVAL);
+    CHECK_ERR(alps_heap_open_files(mixed, 3, NULL, &heap), -EINVAL);
+    CHECK_ERR(alps_heap_open_files(reversed, 3, NULL, &heap), -EINVAL);
+    CHECK_ERR(alps_heap_open_files(twice, 3, NULL, &heap), -EINVAL);
+    CHECK_ERR(alps_heap_open_files(a, 2, NULL, &heap), -EINVAL);
+    uint64_t junk = 0;
+    poke(b[1], offsetof(struct layout_part, uuid), &junk, sizeof junk);
+    CHECK_ERR(alps_heap_open_files(b, 3, NULL, &heap), -EUCLEAN);
+    CHECK_ERR(alps_heap_open_files(a, 3, NULL, &heap), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(a[0]), 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(access(a[i], F_OK), -1);
+}
