@@ -9,8 +9,9 @@
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
  *   C2 mirror[w] is word w of A.
- *   C3 The slabs in a bin's list have free blocks. A slab without any is let go when it is found
- *      full, so that a process that idles keeps nothing from others that free blocks in it.
+ *   C3 The slabs in a bin's partial list have free blocks, those in its full list have none. Both
+ *      are short: what is beyond is let go, so that a process that idles keeps little from others
+ *      that free blocks in it.
  *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
@@ -25,7 +26,7 @@
 #include "error.h"
 
 #define FEW_WORDS 16u      /* records come in two sizes */
-#define LIST_MAX 64u       /* slabs with free blocks that a bin keeps */
+#define KEEP_SPANS_MAX 64u /* see keep_spans */
 #define CHUNK_BYTES (64 * KIB)
 
 _Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
@@ -113,6 +114,14 @@ static void set_mirror(struct cache_slab *slab, const uint64_t *allocated, unsig
     memcpy(slab->mirror, allocated, slab->words * sizeof *allocated);
 }
 
+/* Local frees need nothing but A unless the slab is full or has committed blocks. */
+static void set_reciprocal(struct cache_slab *slab)
+{
+    slab->reciprocal = slab->used == slab->blocks || slab->has_committed
+                           ? 0
+                           : slab_classes[slab->class].reciprocal;
+}
+
 bool cache_next_word(struct cache_slab *slab)
 {
     for (uint32_t i = 1; i <= slab->words; i++) {
@@ -127,31 +136,40 @@ bool cache_next_word(struct cache_slab *slab)
     return false;
 }
 
-/* ---- the bin's list ---- */
+/* ---- the bin's lists ---- */
 
-static void list_add(struct cache_bin *bin, struct cache_slab *slab)
+static void list_add(struct cache_list *list, struct cache_slab *slab)
 {
-    slab->previous = NULL;
-    slab->next = bin->first;
-    if (bin->first != NULL)
-        bin->first->previous = slab;
+    slab->list = list;
+    slab->next = NULL;
+    slab->previous = list->last;
+    if (list->last != NULL)
+        list->last->next = slab;
     else
-        bin->last = slab;
-    bin->first = slab;
-    bin->count++;
+        list->first = slab;
+    list->last = slab;
+    list->count++;
 }
 
-static void list_remove(struct cache_bin *bin, struct cache_slab *slab)
+static void list_remove(struct cache_slab *slab)
 {
+    struct cache_list *list = slab->list;
     if (slab->previous != NULL)
         slab->previous->next = slab->next;
     else
-        bin->first = slab->next;
+        list->first = slab->next;
     if (slab->next != NULL)
         slab->next->previous = slab->previous;
     else
-        bin->last = slab->previous;
-    bin->count--;
+        list->last = slab->previous;
+    slab->list = NULL;
+    list->count--;
+}
+
+static bool list_is_long(const struct cache *cache, const struct cache_list *list, unsigned class)
+{
+    return list->count * slab_classes[class].spans >= cache->pool->keep_spans &&
+           list->count != 0;
 }
 
 /* ---- holding and letting go ---- */
@@ -174,7 +192,7 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     if (slab == NULL)
         return NULL;
     slab->base = slab_base(l, span, class);
-    slab->reciprocal = has_committed ? 0 : c->reciprocal;
+    slab->list = NULL;
     slab->allocated = slab_allocated(l, span, class);
     slab->size = c->size;
     slab->blocks = c->blocks;
@@ -186,6 +204,7 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     slab->class = class;
     slab->has_committed = has_committed;
     set_mirror(slab, allocated, used);
+    set_reciprocal(slab);
     set_map(cache, slab, slab);
     return slab;
 }
@@ -211,12 +230,15 @@ static struct cache_slab *hold_owned(struct cache *cache, struct cache_bin *bin,
 /* Folds a held slab; returns the number of blocks in use. */
 static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
 {
-    uint64_t allocated[SLAB_WORDS_MAX];
     const struct layout *l = &cache->pool->instance->layout;
+    if (!slab_any_released(l, slab->span, slab->class))
+        return slab->used;
+    uint64_t allocated[SLAB_WORDS_MAX];
     unsigned used = slab_fold(l, slab->span, slab->class, allocated);
     if (slab->has_committed)
         slab_trim_committed(l, slab->span, slab->class, allocated);
     set_mirror(slab, allocated, used);
+    set_reciprocal(slab);
     return used;
 }
 
@@ -240,14 +262,30 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
                  used < slab_classes[slab->class].blocks);
 }
 
-static void add_to_list(struct cache *cache, struct cache_bin *bin, struct cache_slab *slab)
+/* Puts a held slab, not in a list, into the one it belongs to; makes room there before. */
+static void put_away(struct cache *cache, struct cache_slab *slab)
 {
-    list_add(bin, slab);
-    if (bin->count > LIST_MAX) {
-        struct cache_slab *oldest = bin->last;
-        list_remove(bin, oldest);
+    struct cache_bin *bin = slab->bin;
+    if (slab->used == slab->blocks) {
+        while (list_is_long(cache, &bin->full, slab->class)) {
+            struct cache_slab *oldest = bin->full.first;
+            list_remove(oldest);
+            unsigned used = fold_held(cache, oldest);
+            if (used != 0 && used < oldest->blocks)
+                list_add(&bin->partial, oldest);
+            else
+                let_go(cache, oldest);
+        }
+        set_reciprocal(slab);
+        list_add(&bin->full, slab);
+        return;
+    }
+    while (list_is_long(cache, &bin->partial, slab->class)) {
+        struct cache_slab *oldest = bin->partial.first;
+        list_remove(oldest);
         let_go(cache, oldest);
     }
+    list_add(&bin->partial, slab);
 }
 
 /* Makes a slab, or CACHE_NO_SLAB, the one that a bin allocates from. */
@@ -271,16 +309,17 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
     if (slab != CACHE_NO_SLAB) {
         if (cache_next_word(slab))
             return 0;
-        fold_held(cache, slab);
-        if (cache_next_word(slab))
-            return 0;
+        if (bin->partial.first == NULL) {
+            fold_held(cache, slab);
+            if (cache_next_word(slab))
+                return 0;
+        }
         set_current(cache, set, class, CACHE_NO_SLAB);
-        unhold(cache, slab);
-        slab_release(instance, slab->span, class, false);
+        put_away(cache, slab);
     }
-    if (bin->first != NULL) {
-        slab = bin->first;
-        list_remove(bin, slab);
+    slab = bin->partial.first;
+    if (slab != NULL) {
+        list_remove(slab);
         set_current(cache, set, class, slab);
         cache_next_word(slab);
         return 0;
@@ -326,6 +365,22 @@ static struct cache_set *next_set(struct cache *cache, unsigned *i)
     return NULL;
 }
 
+/* Gives back what is empty in a list, and moves what is no longer full to the other one. */
+static void shrink_list(struct cache *cache, struct cache_list *list)
+{
+    for (struct cache_slab *slab = list->first, *next; slab != NULL; slab = next) {
+        next = slab->next;
+        unsigned used = fold_held(cache, slab);
+        bool move = list == &slab->bin->full && used < slab->blocks;
+        if (used == 0 || move)
+            list_remove(slab);
+        if (used == 0)
+            discard(cache, slab);
+        else if (move)
+            list_add(&slab->bin->partial, slab);
+    }
+}
+
 void cache_shrink(struct cache *cache)
 {
     struct cache_set *set;
@@ -336,14 +391,18 @@ void cache_shrink(struct cache *cache)
                 discard(cache, bin->current);
                 set_current(cache, set, class, CACHE_NO_SLAB);
             }
-            for (struct cache_slab *slab = bin->first, *next; slab != NULL; slab = next) {
-                next = slab->next;
-                if (fold_held(cache, slab) == 0) {
-                    list_remove(bin, slab);
-                    discard(cache, slab);
-                }
-            }
+            shrink_list(cache, &bin->partial);
+            shrink_list(cache, &bin->full);
         }
+}
+
+static void flush_list(struct cache *cache, struct cache_list *list)
+{
+    while (list->first != NULL) {
+        struct cache_slab *slab = list->first;
+        list_remove(slab);
+        let_go(cache, slab);
+    }
 }
 
 /* Lets go of all that a cache holds. */
@@ -357,34 +416,37 @@ static void cache_flush(struct cache *cache)
                 let_go(cache, bin->current);
                 set_current(cache, set, class, CACHE_NO_SLAB);
             }
-            while (bin->first != NULL) {
-                struct cache_slab *slab = bin->first;
-                list_remove(bin, slab);
-                let_go(cache, slab);
-            }
+            flush_list(cache, &bin->partial);
+            flush_list(cache, &bin->full);
         }
 }
 
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state)
 {
     unsigned class = span_class(state);
-    if (!slab_own(cache->pool->instance, span, state))
-        return NULL;
     struct cache_bin *bin = &cache->anywhere.bins[class];
+    /* Beyond that, freeing by R is cheaper than holding it for a moment. */
+    if (list_is_long(cache, &bin->partial, class) ||
+        !slab_own(cache->pool->instance, span, state))
+        return NULL;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
     if (slab != NULL)
-        add_to_list(cache, bin, slab);
+        put_away(cache, slab);
     return slab;
 }
 
 void cache_emptied(struct cache *cache, struct cache_slab *slab)
 {
-    list_remove(slab->bin, slab);
+    list_remove(slab);
     discard(cache, slab);
 }
 
-bool cache_give_index(struct cache *cache, struct cache_slab *slab, uint64_t index)
+bool cache_give_any(struct cache_slab *slab, alps_ptr_t block)
 {
+    struct cache *cache = cache_tls.cache;
+    uint64_t index;
+    if (!slab_index(slab_classes[slab->class].reciprocal, slab->blocks, block - slab->base, &index))
+        return false;
     uint64_t w = index >> 6, bit = (uint64_t)1 << (index & 63);
     if ((slab->mirror[w] & bit) == 0)
         return false;
@@ -396,8 +458,16 @@ bool cache_give_index(struct cache *cache, struct cache_slab *slab, uint64_t ind
             &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
         fam_store_release(c, fam_load(c) & ~bit);
     }
-    if (--slab->used == 0 && slab->bin->current != slab)
+    slab->used--;
+    set_reciprocal(slab);
+    if (slab->list == NULL)
+        return true;
+    if (slab->used == 0) {
         cache_emptied(cache, slab);
+    } else if (slab->list == &slab->bin->full) {
+        list_remove(slab);
+        put_away(cache, slab);
+    }
     return true;
 }
 
@@ -480,6 +550,7 @@ static void after_fork_in_child(void)
 
 static void set_up(void)
 {
+    CACHE_NO_SLAB->mirror[0] = CACHE_FULL;
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -555,8 +626,10 @@ int cache_pool_open(struct cache_pool *pool, struct instance *instance)
     int rc = list_nodes(pool);
     if (rc != 0)
         return rc;
-    /* The words without blocks of the record that stands for no slab never change. */
-    ((struct cache_slab *)(void *)cache_no_slab_memory)->mirror[0] = CACHE_FULL;
+    uint64_t spans = 0;
+    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 256 * KEEP_SPANS_MAX; zone++)
+        spans += fam_load(&layout_zone(&instance->layout, zone)->spans);
+    pool->keep_spans = (uint32_t)min_u64(spans / 256, KEEP_SPANS_MAX);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_once(&once, set_up);
     pthread_mutex_lock(&pools_lock);
@@ -600,8 +673,10 @@ void cache_pool_moved(struct cache_pool *pool)
                 struct cache_slab *slab = set->bins[class].current;
                 if (slab != CACHE_NO_SLAB)
                     slab->allocated = slab_allocated(l, slab->span, class);
-                for (slab = set->bins[class].first; slab != NULL; slab = slab->next)
-                    slab->allocated = slab_allocated(l, slab->span, class);
+                struct cache_list *lists[] = {&set->bins[class].partial, &set->bins[class].full};
+                for (unsigned k = 0; k < 2; k++)
+                    for (slab = lists[k]->first; slab != NULL; slab = slab->next)
+                        slab->allocated = slab_allocated(l, slab->span, class);
             }
     }
 }

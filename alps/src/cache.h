@@ -12,7 +12,8 @@ struct cache_bin;
 /* A slab held by a thread. */
 struct cache_slab {
     uint64_t base;          /* offset of block 0 */
-    uint64_t reciprocal;    /* for slab_index; 0 if a free needs more than A: no block is found then */
+    uint64_t reciprocal;    /* for slab_index; 0 if a free needs more than A (full, or some blocks are
+                               committed): no block is found then */
     fam_word_t *allocated;  /* A, in the heap */
     uint64_t word;          /* word that is allocated from next */
     uint64_t flip;          /* word ^ flip follows it: two in turn, so that an allocation need not wait
@@ -23,16 +24,22 @@ struct cache_slab {
     uint32_t words;
     uint32_t class;
     struct cache_bin *bin;
-    struct cache_slab *previous, *next; /* in the bin's list, or the list of unused ones */
+    struct cache_list *list;            /* of the bin; NULL: current */
+    struct cache_slab *previous, *next; /* in the list, or in the list of unused ones */
     uint64_t span;
     bool has_committed;     /* some bit of C is set */
     uint64_t mirror[];      /* of A */
 };
 
+struct cache_list {
+    struct cache_slab *first, *last; /* the oldest first */
+    uint32_t count;
+};
+
 struct cache_bin {
     struct cache_slab *current; /* allocated from; CACHE_NO_SLAB if none */
-    struct cache_slab *first, *last; /* others with free blocks, the latest first */
-    uint32_t count;                  /* of those */
+    struct cache_list partial;  /* others with free blocks */
+    struct cache_list full;     /* found full not long ago: many a block is freed soon */
 };
 
 /* The slabs for one placement wish: anywhere, or a node. */
@@ -65,6 +72,7 @@ struct cache_pool {
     bool forked;                 /* this is a child's copy: not to be used */
     pthread_mutex_t lock;        /* of the list of caches */
     uint64_t map_length;         /* of a cache's map */
+    uint32_t keep_spans;         /* how much each list of a bin holds */
     void *memory;                /* list of mappings for caches and records */
 };
 
@@ -96,15 +104,15 @@ void cache_pool_moved(struct cache_pool *pool);
 /* The calling thread's cache; NULL without memory for it (a detail text is set). */
 struct cache *cache_get_slow(struct cache_pool *pool);
 
-/* True if cache_tls.cache is the calling thread's cache of this pool. */
-static inline bool cache_is_current(const struct cache_pool *pool)
+/* True if cache_tls.cache is the calling thread's cache of the pool at this address. */
+static inline bool cache_is_current(uintptr_t pool)
 {
-    return __atomic_load_n(&cache_tls.pool, __ATOMIC_RELAXED) /* DRAM: */ == pool;
+    return (uintptr_t)__atomic_load_n(&cache_tls.pool, __ATOMIC_RELAXED) /* DRAM: */ == pool;
 }
 
 static inline struct cache *cache_get(struct cache_pool *pool)
 {
-    return LIKELY(cache_is_current(pool)) ? cache_tls.cache : cache_get_slow(pool);
+    return LIKELY(cache_is_current((uintptr_t)pool)) ? cache_tls.cache : cache_get_slow(pool);
 }
 
 /* The set for a node hint; the one for anywhere if the heap has nothing on that node, or no memory
@@ -122,7 +130,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
 void cache_shrink(struct cache *cache);
 
 /* Holds an unowned slab of this instance's generation, found in that state, so that frees into it
- * are local. NULL if that did not work. */
+ * are local. NULL if that did not work, or if enough is held. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
 /* The slab has become empty by a free and is not a current one: gives it back. */
@@ -166,12 +174,12 @@ static inline bool cache_give(struct cache_slab *slab, alps_ptr_t block)
         return false;
     slab->mirror[w] = bits;
     fam_store(&slab->allocated[w], bits);
-    if (UNLIKELY(--slab->used == 0) && slab->bin->current != slab)
+    if (UNLIKELY(--slab->used == 0) && slab->list != NULL)
         cache_emptied(cache_tls.cache, slab);
     return true;
 }
 
-/* The same by the block's number, also if some blocks are committed. false: it is free. */
-bool cache_give_index(struct cache *cache, struct cache_slab *slab, uint64_t index);
+/* The same for any held slab. false: not a block in use. */
+bool cache_give_any(struct cache_slab *slab, alps_ptr_t block);
 
 #endif

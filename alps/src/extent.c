@@ -304,46 +304,53 @@ int extent_free(struct instance *instance, uint64_t first, uint64_t state)
     return 0;
 }
 
+/* Free spans in a row right before a span, in the same file. */
+static uint64_t free_before(const struct layout *l, uint64_t span)
+{
+    uint64_t file = (uint64_t)l->file_zones << l->zone_shift, count = 0;
+    for (uint64_t first = span / file * file; span - count > first; count++) {
+        uint64_t before = span - count - 1;
+        const struct layout_zone *z = layout_zone(l, layout_zone_of(l, before));
+        if ((before & (l->zone_spans - 1)) >= fam_load(&z->spans) ||
+            layout_span_state(l, before) != SPAN_FREE)
+            break;
+    }
+    return count;
+}
+
 int extent_grow(struct instance *instance, uint64_t count)
 {
     struct layout *l = &instance->layout;
     uint64_t present = 0;
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
         present += fam_load(&layout_zone(l, zone)->spans);
-    uint64_t wanted = max_u64(count, present / 8);
 
-    /* The first place where that many can be added in a row within a file; else what is left. */
-    uint64_t best = 0, best_start = 0, row = 0, start = 0;
-    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
-        uint64_t missing = layout_zone_limit(l, zone) - fam_load(&layout_zone(l, zone)->spans);
-        bool joined = zone % l->file_zones != 0 &&
-                      fam_load(&layout_zone(l, zone)->spans) == 0;
-        if (!joined) {
-            row = 0;
-            start = zone;
-        }
-        row += missing;
-        if (row > best && best < wanted) {
-            best = row;
-            best_start = start;
-        }
-    }
-    if (best < count || best == 0)
-        return error_set(ENOMEM, "%s: the heap is full and cannot grow",
-                         l->region.files[0].path);
-    wanted = min_u64(wanted, best);
-    for (uint64_t zone = best_start, added = 0; added < wanted && zone < l->zone_count; zone++) {
-        uint64_t before = fam_load(&layout_zone(l, zone)->spans);
-        uint64_t limit = layout_zone_limit(l, zone);
-        uint64_t spans = min_u64(before + (wanted - added), limit);
-        if (spans > before) {
-            int rc = layout_extend_zone(l, zone, spans);
+    /* In each file the spans to come are one row. The first place where it is long enough, with
+     * what is free right before it. */
+    for (uint64_t file = 0; file < l->region.file_count; file++) {
+        uint64_t zone = file * l->file_zones, end = zone + l->file_zones, room = 0;
+        while (zone < end && fam_load(&layout_zone(l, zone)->spans) == layout_zone_limit(l, zone))
+            zone++;
+        for (uint64_t z = zone; z < end; z++)
+            room += layout_zone_limit(l, z) - fam_load(&layout_zone(l, z)->spans);
+        if (zone == end || room == 0)
+            continue;
+        uint64_t start = (zone << l->zone_shift) + fam_load(&layout_zone(l, zone)->spans);
+        uint64_t there = free_before(l, start);
+        if (there + room < count)
+            continue;
+        uint64_t wanted = min_u64(room, max_u64(count > there ? count - there : 1, present / 8));
+        for (; wanted != 0 && zone < end; zone++) {
+            uint64_t before = fam_load(&layout_zone(l, zone)->spans);
+            uint64_t add = min_u64(wanted, layout_zone_limit(l, zone) - before);
+            int rc = add == 0 ? 0 : layout_extend_zone(l, zone, before + add);
             if (rc != 0)
                 return rc;
+            wanted -= add;
         }
-        added += limit - before;
+        return 0;
     }
-    return 0;
+    return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);
 }
 
 void extent_trim(struct instance *instance, uint64_t zone, uint64_t unit)

@@ -32,7 +32,8 @@ int extent_free(struct instance *instance, uint64_t first, uint64_t state);
 /* Spans of an extent or slab that starts here, as the record says; 0 if that is nonsense. */
 uint64_t extent_length(const struct layout *layout, uint64_t first);
 
-/* Makes at least count more spans exist in a row. -ENOMEM if the capacity does not allow it. */
+/* Makes more spans exist, so that with what is free before them count are in a row. -ENOMEM if the
+ * capacity does not allow it. */
 int extent_grow(struct instance *instance, uint64_t count);
 
 /* Gives memory behind free spans of a zone back, in pieces of unit spans (a power of two, at least a

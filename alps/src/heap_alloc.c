@@ -112,7 +112,7 @@ COLD static alps_ptr_t malloc_slow(alps_heap_t *heap, size_t size, size_t alignm
 /* The current slab that serves an allocation on the fast path, or NULL. */
 static inline struct cache_slab *fast_slab(const alps_heap_t *heap, size_t size, int node)
 {
-    if (LIKELY(cache_is_current(&heap->pool) && size <= SLAB_SMALL_MAX && node == ALPS_ANY_NODE))
+    if (LIKELY(heap_is_current(heap) && size <= SLAB_SMALL_MAX && node == ALPS_ANY_NODE))
         return cache_tls.cache->small[(size + 15) / 16];
     return NULL;
 }
@@ -174,7 +174,7 @@ static int free_in_slab(struct cache *cache, const struct slab_place *place, alp
     }
     if (slab == NULL)
         return slab_remote_free(instance, place->span, place->state, place->index);
-    return cache_give_index(cache, slab, place->index) ? 0 : -EALREADY;
+    return cache_give_any(slab, block) ? 0 : -EALREADY;
 }
 
 int heap_free(alps_heap_t *heap, alps_ptr_t block)
@@ -182,11 +182,16 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
     struct cache *cache = cache_get(&heap->pool);
     if (cache == NULL)
         return -ENOMEM;
-    for (;;) {
+    for (uint64_t before = SPAN_FREE;;) {
         struct slab_place place;
         int rc = slab_locate(heap_layout(heap), block, &place);
         if (rc != 0)
             return rc;
+        /* Recycled means another state now; the same again means that R is damaged. */
+        if (place.state == before)
+            return error_set(EUCLEAN, "%s: damaged: slab at span %llu", heap_name(heap),
+                             (unsigned long long)place.span);
+        before = place.state;
         rc = span_kind(place.state) == SPAN_EXTENT
                  ? extent_free(&heap->instance, place.span, place.state)
                  : free_in_slab(cache, &place, block);
@@ -197,15 +202,20 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
     }
 }
 
-COLD static int free_slow(alps_heap_t *heap, alps_ptr_t block)
+static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t block)
 {
+    if (LIKELY(heap_is_current(heap))) {
+        struct cache_slab *slab = cache_find(block);
+        if (slab != NULL && cache_give_any(slab, block))
+            return 0;
+    }
     int rc = heap_may_write(heap);
     return rc != 0 || block == ALPS_NULL ? rc : heap_free(heap, block);
 }
 
 int alps_free(alps_heap_t *heap, alps_ptr_t block)
 {
-    if (LIKELY(cache_is_current(&heap->pool))) {
+    if (LIKELY(heap_is_current(heap))) {
         struct cache_slab *slab = cache_find(block);
         if (LIKELY(slab != NULL) && LIKELY(cache_give(slab, block)))
             return 0;

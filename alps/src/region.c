@@ -28,7 +28,7 @@ int region_open_file(const char *path, bool readonly)
 {
     int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return error_system(errno, "%s: cannot be opened%s", path,
+        return error_system(errno == EISDIR ? EMEDIUMTYPE : errno, "%s: cannot be opened%s", path,
                             readonly ? "" : " for reading and writing");
     struct stat status;
     int rc = 0;

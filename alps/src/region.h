@@ -27,8 +27,8 @@ struct region {
     bool readonly;
 };
 
-/* Opens an existing file without following a symbolic link in a place where only regular files and
- * devices are good. Returns a descriptor or a negative errno value. */
+/* Opens an existing file, which must be a regular file or a character device. Returns a descriptor
+ * or a negative errno value. */
 int region_open_file(const char *path, bool readonly);
 
 /* Creates a file that must not exist. Returns a descriptor or a negative errno value. */

@@ -120,6 +120,14 @@ unsigned slab_class_aligned(uint64_t size, uint64_t alignment)
     return class;
 }
 
+bool slab_any_released(const struct layout *l, uint64_t span, unsigned class)
+{
+    for (unsigned w = 0; w < slab_classes[class].words; w++)
+        if (slab_released(l, span, w) != 0)
+            return true;
+    return false;
+}
+
 bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class)
 {
     for (unsigned w = 0; w < slab_classes[class].words; w++)
@@ -279,11 +287,8 @@ void slab_release(struct instance *instance, uint64_t span, unsigned class, bool
         return;
     }
     /* Somebody who freed a block since the fold saw an owner and left no hint. */
-    for (unsigned w = 0; w < slab_classes[class].words; w++)
-        if (slab_released(l, span, w) != 0) {
-            slab_hint(instance, span, class);
-            return;
-        }
+    if (slab_any_released(l, span, class))
+        slab_hint(instance, span, class);
 }
 
 void slab_destroy(struct instance *instance, uint64_t span, unsigned class)

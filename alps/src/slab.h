@@ -82,6 +82,9 @@ static inline uint64_t slab_live(const struct layout *l, uint64_t span, unsigned
     return a & ~slab_released(l, span, w) & slab_word_mask(&slab_classes[class], w);
 }
 
+/* True if others have freed blocks since the last fold. */
+bool slab_any_released(const struct layout *l, uint64_t span, unsigned class);
+
 bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class);
 
 /* Makes a new slab, owned by the instance. */

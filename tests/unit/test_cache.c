@@ -101,6 +101,25 @@ TEST(cache, a_thread_that_ends_owns_nothing)
     CHECK_EQ(first->next, NULL);
 }
 
+TEST(cache, shrinking_keeps_what_is_in_use_and_ends)
+{
+    alps_heap_t *heap = new_heap();
+    static alps_ptr_t blocks[10 * SLAB_BLOCKS];
+    for (unsigned i = 0; i < 10 * SLAB_BLOCKS; i++)
+        blocks[i] = get(heap, 64);
+    for (unsigned i = 0; i < 10 * SLAB_BLOCKS; i += 2) /* all partial */
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    CHECK_EQ(inside_live_blocks(heap), 5 * SLAB_BLOCKS);
+    for (unsigned i = 1; i < 10 * SLAB_BLOCKS; i += 2)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.span_bytes, 0);
+    inside_check(heap);
+}
+
 TEST(cache, freeing_into_an_unowned_slab_adopts_it)
 {
     alps_heap_t *heap = new_heap();

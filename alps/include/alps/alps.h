@@ -161,7 +161,7 @@ ALPS_API int alps_heap_trim(alps_heap_t *heap);
 
 /* Allocates size bytes (0 counts as 1), aligned to 16, contents undefined. node: the NUMA node
  * wanted, or ALPS_ANY_NODE. If the heap has no zone on that node, or no room there, the block comes
- * from elsewhere. Sizes over 128 bytes use at most 1/8 more than asked.
+ * from elsewhere. Of a block of over 128 bytes at most 1/8 is more than was asked for.
  * Crash: the block may be allocated though its pointer was never returned: at most one a thread.
  * Errors: EINVAL (node outside -1..ALPS_NODE_MAX), ENOMEM, EROFS, ECHILD, EUCLEAN. */
 ALPS_API alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size, int node);

@@ -1,0 +1,93 @@
+/* ALPS, on a heap of its own in one file. The file's name is gone as soon as the heap is open, so
+ * that a killed run leaves nothing behind. */
+#include <alps/alps.h>
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "backend.h"
+
+typedef alps_ptr_t block_t;
+
+static alps_heap_t *heap;
+
+static inline block_t backend_malloc(size_t size)
+{
+    return alps_malloc(heap, size, ALPS_ANY_NODE);
+}
+
+static inline void *backend_address(block_t block)
+{
+    return alps_deref(heap, block);
+}
+
+static inline bool backend_free(block_t block)
+{
+    return alps_free(heap, block) == 0;
+}
+
+#include "workloads/instantiate.inc"
+
+static const char *failure(const char *what, int error)
+{
+    static char text[400];
+
+    snprintf(text, sizeof text, "%s: %s (%s)", what, alps_strerror(error), alps_error_detail());
+    return text;
+}
+
+static const char *alps_backend_open(const struct backend_config *config)
+{
+    const struct alps_create_options options = {
+        .struct_size = sizeof options,
+        .size = config->heap_bytes,
+    };
+
+    int error = alps_heap_create(config->heap_path, &options);
+    if (error != 0)
+        return failure("cannot create the heap", error);
+    error = alps_heap_open(config->heap_path, NULL, &heap);
+    unlink(config->heap_path);
+    return error == 0 ? NULL : failure("cannot open the heap", error);
+}
+
+static const char *alps_backend_check(void)
+{
+    static char text[400];
+    struct alps_check check = {.struct_size = sizeof check};
+    struct alps_stats stats = {.struct_size = sizeof stats};
+
+    int error = alps_heap_check(heap, &check);
+    if (error == -EUCLEAN) {
+        snprintf(text, sizeof text, "the heap is damaged: %s", check.first);
+        return text;
+    }
+    if (error != 0)
+        return failure("cannot check the heap", error);
+    error = alps_heap_stats(heap, &stats);
+    if (error != 0)
+        return failure("cannot count the blocks", error);
+    if (stats.live_blocks == 0)
+        return NULL;
+    snprintf(text, sizeof text, "%llu blocks are left though all were freed",
+             (unsigned long long)stats.live_blocks);
+    return text;
+}
+
+static const char *alps_backend_close(void)
+{
+    int error = alps_heap_close(heap);
+
+    heap = NULL;
+    return error == 0 ? NULL : failure("cannot close the heap", error);
+}
+
+const struct backend backend_alps = {
+    .name = "alps",
+    .version = alps_version,
+    .open = alps_backend_open,
+    .check = alps_backend_check,
+    .close = alps_backend_close,
+    .timed = timed_runs,
+    .verified = verified_runs,
+};

@@ -1,0 +1,10 @@
+#include "backend.h"
+
+const struct backend *const backends[] = {
+    &backend_alps,
+#ifdef BENCH_WITH_MIMALLOC
+    &backend_mimalloc,
+#endif
+    &backend_glibc,
+    NULL,
+};

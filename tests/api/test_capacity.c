@@ -1,0 +1,391 @@
+/* How much of a heap blocks can have, what happens when it is full, and how it grows. */
+#include <alps/alps.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "blocks.h"
+#include "test.h"
+
+static void fill_and_free(alps_heap_t *heap, size_t size, unsigned percent)
+{
+    uint64_t heap_size = blocks_stats(heap).capacity;
+    struct blocks blocks = {0};
+    heap_fill(heap, size, &blocks);
+    if (blocks.count * size < heap_size / 100 * percent)
+        fprintf(stderr, "%zu blocks of %zu bytes in a heap of %llu\n", blocks.count, size,
+                (unsigned long long)heap_size);
+    CHECK_LE(heap_size / 100 * percent, blocks.count * size);
+    /* Each is what it says it is, and none overlaps. */
+    blocks_expect(heap, &blocks);
+    for (size_t i = 1; i < blocks.count; i++)
+        CHECK(blocks.items[i].ptr >= blocks.items[i - 1].ptr + size);
+    heap_free_all(heap, &blocks);
+    CHECK_EQ(blocks_stats(heap).live_blocks, 0);
+}
+
+/* Nine tenths of a heap go to blocks of one size; when they are freed, another size gets them. */
+TEST(capacity, nine_tenths_of_the_heap_go_to_blocks)
+{
+    const char *path = test_heap_path();
+    uint64_t size = blocks_sanitized() ? 64 * MIB : 256 * MIB;
+    heap_make(path, size, 0);
+    alps_heap_t *heap = heap_open(path);
+    CHECK(blocks_stats(heap).size >= size - 1 * MIB && blocks_stats(heap).size <= size);
+    static const size_t sizes[] = {64, 5000, 200000, 64, 200000, 5000};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        fill_and_free(heap, sizes[i], 90);
+        alps_ptr_t p = alps_malloc(heap, size / 256 * 150, ALPS_ANY_NODE);
+        CHECK(p != ALPS_NULL);
+        CHECK_ERR(alps_free(heap, p), 0);
+    }
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(capacity, a_full_heap_is_usable_again_to_the_same_count)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 16 * MIB, 32 * MIB);
+    alps_heap_t *heap = heap_open(path);
+    static const size_t sizes[] = {16, 48, 100, 1000, 3000, 20000, 70000, 500000, 3000000};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct blocks blocks = {0};
+        size_t count = heap_fill(heap, sizes[i], &blocks);
+        CHECK(count * sizes[i] > 20 * MIB);
+        for (int round = 0; round < 3; round++) {
+            for (int again = 0; again < 3; again++)
+                CHECK_ERRNO(alps_malloc(heap, sizes[i], ALPS_ANY_NODE), ENOMEM);
+            CHECK(strstr(alps_error_detail(), path) != NULL);
+            /* One freed is one to be had. */
+            struct block one = blocks_take(&blocks, blocks.count / 2);
+            CHECK_ERR(alps_free(heap, one.ptr), 0);
+            one.ptr = alps_malloc(heap, sizes[i], ALPS_ANY_NODE);
+            CHECK(one.ptr != ALPS_NULL);
+            blocks_add(&blocks, one);
+            heap_free_all(heap, &blocks);
+            CHECK_EQ(heap_fill(heap, sizes[i], &blocks), count);
+        }
+        blocks_check_heap(heap);
+        heap_free_all(heap, &blocks);
+    }
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* The same when another handle, with a cache of its own, allocates and frees. */
+TEST(capacity, what_one_handle_frees_another_gets)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 32 * MIB, 0);
+    alps_heap_t *a = heap_open(path), *b = heap_open(path);
+    static const size_t sizes[] = {16, 200, 3000, 70000, 1000000};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct blocks blocks = {0};
+        size_t count = heap_fill(a, sizes[i], &blocks);
+        CHECK_ERRNO(alps_malloc(b, 2 * MIB, ALPS_ANY_NODE), ENOMEM);
+        heap_free_all(b, &blocks);
+        CHECK_EQ(blocks_stats(a).live_blocks, 0);
+        /* a may hold on to one slab of each class it used. */
+        size_t count_b = heap_fill(b, sizes[i], &blocks);
+        CHECK_LE(count - count / 8, count_b);
+        blocks_check_heap(b);
+        heap_free_all(a, &blocks);
+        CHECK_EQ(heap_fill(a, sizes[i], &blocks) >= count - count / 8, true);
+        heap_free_all(a, &blocks);
+    }
+    CHECK_ERR(alps_heap_close(a), 0);
+    blocks_check_heap(b);
+    CHECK_ERR(alps_heap_close(b), 0);
+}
+
+/* ---- growth ---- */
+
+struct growth {
+    const char *path;
+    int to_child, from_child; /* each byte sent is a request to look, each answered by a byte */
+    int child_reads, child_writes;
+};
+
+#define GROWTH_SEED 77
+
+/* Opened the heap while it was small; verifies what the root names, each time it is asked to. */
+static void look_at_growth(void *context)
+{
+    struct growth *g = context;
+    close(g->to_child);
+    close(g->from_child);
+    alps_heap_t *heap = heap_open(g->path);
+    char byte = 0;
+    CHECK_EQ(write(g->child_writes, &byte, 1), 1);
+    while (read(g->child_reads, &byte, 1) == 1) {
+        alps_ptr_t p = alps_root_get(heap, "last");
+        CHECK(p != ALPS_NULL);
+        size_t size = alps_usable_size(heap, p);
+        CHECK(size >= 1 * MIB);
+        CHECK_EQ(blocks_differ(alps_deref(heap, p), 1 * MIB, GROWTH_SEED), 1 * MIB);
+        CHECK_EQ(alps_ref(heap, alps_deref(heap, p)), p);
+        CHECK_EQ(write(g->child_writes, &byte, 1), 1);
+    }
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(growth, is_seen_by_handles_and_processes_that_were_open_before)
+{
+    int down[2], up[2];
+    CHECK_EQ(pipe(down), 0);
+    CHECK_EQ(pipe(up), 0);
+    struct growth g = {test_heap_path(), down[1], up[0], down[0], up[1]};
+    heap_make(g.path, 16 * MIB, 256 * MIB);
+    alps_heap_t *early = heap_open(g.path);
+    pid_t child = test_fork(look_at_growth, &g);
+    CHECK_EQ(close(down[0]), 0);
+    CHECK_EQ(close(up[1]), 0);
+    char byte;
+    CHECK_EQ(read(g.from_child, &byte, 1), 1);
+
+    alps_heap_t *heap = heap_open(g.path);
+    CHECK(blocks_stats(heap).size <= 17 * MIB);
+    CHECK(blocks_stats(heap).capacity >= 255 * MIB);
+    struct blocks blocks = {0};
+    alps_ptr_t p;
+    while ((p = alps_malloc(heap, 1 * MIB, ALPS_ANY_NODE)) != ALPS_NULL) {
+        blocks_fill(alps_deref(heap, p), 1 * MIB, GROWTH_SEED);
+        CHECK_EQ(blocks_differ(alps_deref(early, p), 1 * MIB, GROWTH_SEED), 1 * MIB);
+        blocks_add(&blocks, (struct block){p, 1 * MIB, alps_usable_size(early, p), GROWTH_SEED,
+                                           alps_heap_generation(heap)});
+        if (blocks.count % 16 == 0) {
+            CHECK_ERR(alps_root_set(heap, "last", p), 0);
+            CHECK_EQ(write(g.to_child, "x", 1), 1);
+            CHECK_EQ(read(g.from_child, &byte, 1), 1);
+        }
+    }
+    CHECK_EQ(errno, ENOMEM);
+    CHECK(blocks.count >= 235);
+    CHECK_EQ(blocks_stats(early).size, blocks_stats(early).capacity);
+    blocks_expect(early, &blocks);
+    blocks_expect(heap, &blocks);
+    CHECK_EQ(close(down[1]), 0);
+    test_join(child);
+    heap_free_all(early, &blocks);
+    CHECK_EQ(blocks_stats(heap).live_blocks, 0);
+    CHECK_ERR(alps_heap_close(early), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(growth, can_be_asked_for)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 16 * MIB, 128 * MIB);
+    alps_heap_t *heap = heap_open(path), *other = heap_open(path);
+    CHECK_ERR(alps_heap_grow(heap, 1), 0);
+    CHECK(blocks_stats(heap).size <= 17 * MIB);
+    uint64_t capacity = blocks_stats(heap).capacity;
+    for (uint64_t size = 16 * MIB; size <= capacity; size += 13 * MIB) {
+        CHECK_ERR(alps_heap_grow(heap, size), 0);
+        /* As sizes at creation: whole spans of 64 KiB, at most the size. */
+        CHECK_LE(size, blocks_stats(heap).size + 64 * KIB);
+        CHECK_EQ(blocks_stats(other).size, blocks_stats(heap).size);
+    }
+    CHECK_ERR(alps_heap_grow(other, capacity), 0);
+    CHECK_EQ(blocks_stats(heap).size, capacity);
+    CHECK_ERR(alps_heap_grow(heap, capacity + 1 * MIB), -ENOMEM);
+    CHECK_ERR(alps_heap_grow(heap, UINT64_MAX), -ENOMEM);
+    CHECK_ERR(alps_heap_grow(heap, 0), 0);
+    CHECK_EQ(blocks_stats(heap).size, capacity);
+    blocks_check_heap(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_close(other), 0);
+    heap = heap_open(path);
+    CHECK_EQ(blocks_stats(heap).size, capacity);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* What is free at the end of the heap counts: only the rest has to be grown. */
+TEST(growth, of_a_free_heap_is_enough_for_a_larger_block)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 16 * MIB, 256 * MIB);
+    alps_heap_t *heap = heap_open(path);
+    for (uint64_t size = 10 * MIB; size <= 240 * MIB; size += 23 * MIB) {
+        alps_ptr_t p = alps_malloc(heap, size, ALPS_ANY_NODE);
+        CHECK(p != ALPS_NULL);
+        CHECK_ERR(alps_free(heap, p), 0);
+    }
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* Sanitizers leave fewer addresses. */
+static void need_addresses(uint64_t length)
+{
+    void *range = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (range == MAP_FAILED)
+        SKIP("no %llu bytes of addresses", (unsigned long long)length);
+    CHECK_EQ(munmap(range, length), 0);
+}
+
+TEST(growth, a_heap_of_a_tebibyte_costs_little)
+{
+    need_addresses(1 * TIB + GIB);
+    const char *path = test_heap_path();
+    heap_make(path, 64 * MIB, 1 * TIB);
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK((uint64_t)status.st_blocks * 512 < 64 * MIB);
+    alps_heap_t *heap = heap_open(path);
+    CHECK(blocks_stats(heap).capacity >= TIB / 100 * 99);
+    struct blocks blocks = {0};
+    for (int i = 0; i < 1000; i++) {
+        alps_ptr_t p = alps_malloc(heap, 10000, ALPS_ANY_NODE);
+        CHECK(p != ALPS_NULL);
+        blocks_add(&blocks,
+                   block_begin(heap, NULL, p, 10000, (uint64_t)i, alps_heap_generation(heap)));
+    }
+    blocks_expect(heap, &blocks);
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK((uint64_t)status.st_blocks * 512 < 128 * MIB);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+    blocks_clear(&blocks);
+}
+
+TEST(growth, every_capacity_up_to_the_largest_can_be_had)
+{
+    need_addresses(16 * TIB + GIB);
+    for (uint64_t capacity = 16 * MIB; capacity <= 16 * TIB; capacity *= 4)
+        for (int less = 0; less < 2; less++) {
+            const char *path = test_heap_path();
+            uint64_t wanted = less && capacity > 16 * MIB ? capacity - 12345678 : capacity;
+            heap_make(path, 16 * MIB, wanted);
+            alps_heap_t *heap = heap_open(path);
+            CHECK_LE(wanted / 100 * 97, blocks_stats(heap).capacity);
+            CHECK_LE(blocks_stats(heap).capacity, wanted);
+            alps_ptr_t p = alps_malloc(heap, 100000, ALPS_ANY_NODE);
+            CHECK(p != ALPS_NULL);
+            CHECK_ERR(alps_free(heap, p), 0);
+            blocks_check_heap(heap);
+            CHECK_ERR(alps_heap_close(heap), 0);
+            CHECK_ERR(alps_heap_destroy(path), 0);
+        }
+}
+
+/* ---- memory given back ---- */
+
+TEST(trim, gives_memory_back_to_the_file_system)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 128 * MIB, 0);
+    alps_heap_t *heap = heap_open(path);
+    uint64_t fresh = blocks_stats(heap).file_bytes;
+    for (int round = 0; round < 3; round++) {
+        struct blocks blocks = {0};
+        heap_fill(heap, 100000, &blocks);
+        for (size_t i = 0; i < blocks.count; i++)
+            blocks_fill(alps_deref(heap, blocks.items[i].ptr), 100000, i);
+        CHECK(blocks_stats(heap).file_bytes > 100 * MIB);
+        uint64_t seed = blocks.count / 2;
+        struct block kept = blocks_take(&blocks, blocks.count / 2);
+        size_t size = kept.size;
+        heap_free_all(heap, &blocks);
+        CHECK_ERR(alps_heap_trim(heap), 0);
+        CHECK(blocks_stats(heap).file_bytes < fresh + 64 * MIB);
+        CHECK_EQ(alps_usable_size(heap, kept.ptr), kept.usable);
+        CHECK_EQ(blocks_differ(alps_deref(heap, kept.ptr), size, seed), size);
+        blocks_check_heap(heap);
+        CHECK_ERR(alps_free(heap, kept.ptr), 0);
+    }
+    CHECK_ERR(alps_heap_close(heap), 0);
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    CHECK((uint64_t)status.st_blocks * 512 < fresh + 32 * MIB);
+}
+
+/* ---- a file system without room ---- */
+
+/* Mounts a file system of that size over the case's directory, seen by this process alone. */
+static void mount_small(uint64_t size)
+{
+    if (geteuid() != 0)
+        SKIP("needs root, to mount a small file system");
+    char options[64];
+    snprintf(options, sizeof options, "size=%llu", (unsigned long long)size);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", test_directory(), "tmpfs", 0, options) != 0)
+        SKIP("no mounts here: %s", strerror(errno));
+}
+
+static size_t fill_small(alps_heap_t *heap, size_t size, struct blocks *blocks)
+{
+    alps_ptr_t p;
+    size_t before = blocks->count;
+    while ((p = alps_malloc(heap, size, ALPS_ANY_NODE)) != ALPS_NULL)
+        blocks_add(blocks, block_begin(heap, NULL, p, size, p, alps_heap_generation(heap)));
+    CHECK_EQ(errno, ENOMEM);
+    return blocks->count - before;
+}
+
+TEST(full, a_file_system_without_room_is_enomem)
+{
+    mount_small(40 * MIB);
+    const char *path = test_heap_path();
+    heap_make(path, 64 * MIB, 256 * MIB);
+    alps_heap_t *heap = heap_open(path);
+    struct blocks blocks = {0};
+    static const size_t sizes[] = {1000000, 100000, 3000, 64, 16};
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            fill_small(heap, sizes[i], &blocks);
+            CHECK_ERRNO(alps_calloc(heap, 1, 1 * MIB, ALPS_ANY_NODE), ENOMEM);
+            CHECK_ERRNO(alps_realloc(heap, blocks.items[0].ptr, 2000000), ENOMEM);
+            blocks_expect(heap, &blocks);
+        }
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < blocks.count; i++) {
+            block_verify(heap, &blocks.items[i]);
+            bytes += blocks.items[i].size;
+        }
+        CHECK(bytes > 20 * MIB);
+        /* Another instance gets along with what there is. */
+        alps_heap_t *other = heap_open(path);
+        CHECK_ERRNO(alps_malloc(other, 1 * MIB, ALPS_ANY_NODE), ENOMEM);
+        blocks_check_heap(other);
+        CHECK_ERR(alps_heap_close(other), 0);
+        heap_free_all(heap, &blocks);
+        CHECK_ERR(alps_heap_trim(heap), 0);
+    }
+    alps_ptr_t p = alps_malloc(heap, 16 * MIB, ALPS_ANY_NODE);
+    CHECK(p != ALPS_NULL);
+    blocks_fill(alps_deref(heap, p), 16 * MIB, 1);
+    CHECK_ERR(alps_free(heap, p), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(full, creating_without_room_leaves_no_file)
+{
+    mount_small(64 * KIB);
+    const char *path = test_heap_path();
+    struct alps_create_options options = blocks_options(64 * MIB, 64 * GIB);
+    int rc = alps_heap_create(path, &options);
+    struct stat status;
+    if (rc == 0) { /* room for the tables, that is: the first use finds none */
+        alps_heap_t *heap = NULL;
+        rc = alps_heap_open(path, NULL, &heap);
+        if (rc == 0) {
+            CHECK_ERRNO(alps_malloc(heap, 100, ALPS_ANY_NODE), ENOMEM);
+            CHECK_ERRNO(alps_malloc(heap, 1 * MIB, ALPS_ANY_NODE), ENOMEM);
+            blocks_check_heap(heap);
+            CHECK_ERR(alps_heap_close(heap), 0);
+        } else {
+            CHECK_ERR(rc, -ENOMEM);
+        }
+    } else {
+        CHECK_ERR(rc, -ENOMEM);
+        CHECK(stat(path, &status) != 0);
+    }
+}
