@@ -7,8 +7,8 @@
  *     static inline void *backend_address(block_t block);
  *     static inline bool backend_free(block_t block);
  *
- * includes "workloads/instantiate.inc", which compiles every workload for it, and defines its struct
- * backend, which is declared at the end of this header and listed in backends/table.c. */
+ * includes "workloads/instantiate.inc", which compiles every workload for it, and defines its
+ * struct backend, which is declared at the end of this header and listed in backends/table.c. */
 #ifndef BENCH_BACKEND_H
 #define BENCH_BACKEND_H
 

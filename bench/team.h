@@ -25,8 +25,8 @@ struct measurement {
     double pairs_per_s; /* pairs over the time that passed for the slowest thread */
 };
 
-/* Both run a round: all do the same work whatever the backend. NULL, or what went wrong; the text is
- * good until the next round. */
+/* Both run a round: all do the same work whatever the backend. NULL, or what went wrong; the text
+ * is good until the next round. */
 const char *team_measure(struct team *team, const struct backend *backend, uint64_t round,
                          struct measurement *measurement);
 

@@ -52,8 +52,8 @@ struct mapping {
 static void *pool_map(struct cache_pool *pool, size_t bytes)
 {
     bytes = align_up(bytes + LAYOUT_LINE, 4096);
-    struct mapping *m =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct mapping *m = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (m == MAP_FAILED)
         return NULL;
     m->next = pool->memory;
@@ -80,7 +80,8 @@ static struct cache_slab *record_new(struct cache *cache, unsigned words)
         cache->unused[kind] = slab->next;
         return slab;
     }
-    size_t bytes = align_up(sizeof *slab + (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t), 64);
+    size_t bytes =
+        align_up(sizeof *slab + (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t), 64);
     if ((size_t)(cache->chunk_end - cache->chunk) < bytes) {
         char *chunk = pool_map_locked(cache->pool, CHUNK_BYTES - LAYOUT_LINE);
         if (chunk == NULL)
@@ -168,8 +169,7 @@ static void list_remove(struct cache_slab *slab)
 
 static bool list_is_long(const struct cache *cache, const struct cache_list *list, unsigned class)
 {
-    return list->count * slab_classes[class].spans >= cache->pool->keep_spans &&
-           list->count != 0;
+    return list->count * slab_classes[class].spans >= cache->pool->keep_spans && list->count != 0;
 }
 
 /* ---- holding and letting go ---- */
@@ -385,7 +385,7 @@ void cache_shrink(struct cache *cache)
 {
     struct cache_set *set;
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
-        for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+        for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
             if (bin->current != CACHE_NO_SLAB && fold_held(cache, bin->current) == 0) {
                 discard(cache, bin->current);
@@ -410,7 +410,7 @@ static void cache_flush(struct cache *cache)
 {
     struct cache_set *set;
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
-        for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+        for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
             if (bin->current != CACHE_NO_SLAB) {
                 let_go(cache, bin->current);
@@ -426,8 +426,7 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     unsigned class = span_class(state);
     struct cache_bin *bin = &cache->anywhere.bins[class];
     /* Beyond that, freeing by R is cheaper than holding it for a moment. */
-    if (list_is_long(cache, &bin->partial, class) ||
-        !slab_own(cache->pool->instance, span, state))
+    if (list_is_long(cache, &bin->partial, class) || !slab_own(cache->pool->instance, span, state))
         return NULL;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
     if (slab != NULL)
@@ -454,8 +453,7 @@ bool cache_give_any(struct cache_slab *slab, alps_ptr_t block)
     fam_store(&slab->allocated[w], slab->mirror[w]);
     if (slab->has_committed) {
         /* A first, then C: between the two the block is free, which is all that counts. */
-        fam_word_t *c =
-            &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
+        fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
         fam_store_release(c, fam_load(c) & ~bit);
     }
     slab->used--;
@@ -489,7 +487,7 @@ struct cache_set *cache_set_for(struct cache *cache, int node)
         if (set == NULL)
             return &cache->anywhere;
         set->node = node;
-        for (unsigned class = 0; class < SLAB_CLASSES; class ++)
+        for (unsigned class = 0; class < SLAB_CLASSES; class += 1)
             set->bins[class].current = CACHE_NO_SLAB;
         cache->nodes[i] = set;
     }
@@ -565,7 +563,7 @@ static struct cache *cache_new(struct cache_pool *pool)
     cache->map = map;
     cache->pool = pool;
     cache->anywhere.node = ALPS_ANY_NODE;
-    for (unsigned class = 0; class < SLAB_CLASSES; class ++)
+    for (unsigned class = 0; class < SLAB_CLASSES; class += 1)
         set_current(cache, &cache->anywhere, class, CACHE_NO_SLAB);
     cache->next = pool->caches;
     pool->caches = cache;
@@ -627,7 +625,8 @@ int cache_pool_open(struct cache_pool *pool, struct instance *instance)
     if (rc != 0)
         return rc;
     uint64_t spans = 0;
-    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 256 * KEEP_SPANS_MAX; zone++)
+    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 256 * KEEP_SPANS_MAX;
+         zone++)
         spans += fam_load(&layout_zone(&instance->layout, zone)->spans);
     pool->keep_spans = (uint32_t)min_u64(spans / 256, KEEP_SPANS_MAX);
     pthread_mutex_init(&pool->lock, NULL);
@@ -669,7 +668,7 @@ void cache_pool_moved(struct cache_pool *pool)
     for (struct cache *cache = pool->caches; cache != NULL; cache = cache->next) {
         struct cache_set *set;
         for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
-            for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+            for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
                 struct cache_slab *slab = set->bins[class].current;
                 if (slab != CACHE_NO_SLAB)
                     slab->allocated = slab_allocated(l, slab->span, class);

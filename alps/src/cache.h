@@ -11,24 +11,24 @@ struct cache_bin;
 
 /* A slab held by a thread. */
 struct cache_slab {
-    uint64_t base;          /* offset of block 0 */
-    uint64_t reciprocal;    /* for slab_index; 0 if a free needs more than A (full, or some blocks are
+    uint64_t base;       /* offset of block 0 */
+    uint64_t reciprocal; /* for slab_index; 0 if a free needs more than A (full, or some blocks are
                                committed): no block is found then */
-    fam_word_t *allocated;  /* A, in the heap */
-    uint64_t word;          /* word that is allocated from next */
-    uint64_t flip;          /* word ^ flip follows it: two in turn, so that an allocation need not wait
+    fam_word_t *allocated; /* A, in the heap */
+    uint64_t word;         /* word that is allocated from next */
+    uint64_t flip; /* word ^ flip follows it: two in turn, so that an allocation need not wait
                                for the last one's store to the same word */
-    uint64_t size;          /* of a block */
+    uint64_t size; /* of a block */
     uint64_t blocks;
-    uint32_t used;          /* blocks whose bit in A is set */
+    uint32_t used; /* blocks whose bit in A is set */
     uint32_t words;
     uint32_t class;
     struct cache_bin *bin;
     struct cache_list *list;            /* of the bin; NULL: current */
     struct cache_slab *previous, *next; /* in the list, or in the list of unused ones */
     uint64_t span;
-    bool has_committed;     /* some bit of C is set */
-    uint64_t mirror[];      /* of A */
+    bool has_committed; /* some bit of C is set */
+    uint64_t mirror[];  /* of A */
 };
 
 struct cache_list {
@@ -53,11 +53,11 @@ struct cache {
     struct cache_slab *small[SLAB_SMALL_MAX / 16 + 1];
     struct cache_set anywhere;
     struct cache_pool *pool;
-    struct cache_set **nodes;  /* by index of the pool's node list; made on demand */
-    struct cache *next;        /* in the pool's list */
-    uint64_t thread;           /* identity of the thread, 0: unused */
-    struct cache_tls *tls;     /* of that thread */
-    struct cache_slab **map;   /* by offset / SPAN_SIZE: the slab if this thread holds it */
+    struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
+    struct cache *next;           /* in the pool's list */
+    uint64_t thread;              /* identity of the thread, 0: unused */
+    struct cache_tls *tls;        /* of that thread */
+    struct cache_slab **map;      /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
@@ -66,14 +66,14 @@ struct cache {
 struct cache_pool {
     struct instance *instance;
     struct cache *caches;
-    struct cache_pool *next;     /* in the list of open pools */
-    int *nodes;                  /* distinct nodes that zones are placed on */
+    struct cache_pool *next; /* in the list of open pools */
+    int *nodes;              /* distinct nodes that zones are placed on */
     unsigned node_count;
-    bool forked;                 /* this is a child's copy: not to be used */
-    pthread_mutex_t lock;        /* of the list of caches */
-    uint64_t map_length;         /* of a cache's map */
-    uint32_t keep_spans;         /* how much each list of a bin holds */
-    void *memory;                /* list of mappings for caches and records */
+    bool forked;          /* this is a child's copy: not to be used */
+    pthread_mutex_t lock; /* of the list of caches */
+    uint64_t map_length;  /* of a cache's map */
+    uint32_t keep_spans;  /* how much each list of a bin holds */
+    void *memory;         /* list of mappings for caches and records */
 };
 
 /* Stands for no slab: its only word is full. */
@@ -161,8 +161,8 @@ static inline struct cache_slab *cache_find(uint64_t offset)
     return LIKELY(i < cache_tls.map_length) ? cache_tls.map[i] : NULL;
 }
 
-/* Frees a block of a slab that the calling thread holds; its cache is the current one. false if that
- * cannot be done here: it is not a block in use, or some blocks are committed. */
+/* Frees a block of a slab that the calling thread holds; its cache is the current one. false if
+ * that cannot be done here: it is not a block in use, or some blocks are committed. */
 static inline bool cache_give(struct cache_slab *slab, alps_ptr_t block)
 {
     uint64_t index;

@@ -65,7 +65,8 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
     const fam_word_t *state = from < end ? layout_state(l, from) : NULL;
     uint64_t first = from;
     for (; first < end; first++, state++)
-        if (fam_load(state) == SPAN_FREE && (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
+        if (fam_load(state) == SPAN_FREE &&
+            (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
             break;
     uint64_t stop = first;
     for (; stop < end; stop++, state++)

@@ -52,8 +52,8 @@ COLD static int alloc_when_short(alps_heap_t *heap, struct cache *cache, unsigne
                                  uint64_t size, uint64_t alignment, struct layout_intent *intent,
                                  alps_ptr_t *block)
 {
-    uint64_t spans = class < SLAB_CLASSES ? slab_classes[class].spans
-                                          : (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
+    uint64_t spans =
+        class < SLAB_CLASSES ? slab_classes[class].spans : (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
     if (alignment > SPAN_SIZE)
         spans += (alignment >> SPAN_SHIFT) - 1;
     struct cache_set *set = &cache->anywhere;
@@ -139,8 +139,8 @@ alps_ptr_t alps_calloc(alps_heap_t *heap, size_t count, size_t size, int node)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
-        return null_with(error_set(ENOMEM, "%zu blocks of %zu bytes are more than fits in size_t",
-                                   count, size));
+        return null_with(
+            error_set(ENOMEM, "%zu blocks of %zu bytes are more than fits in size_t", count, size));
     alps_ptr_t block = alps_malloc(heap, bytes, node);
     if (block != ALPS_NULL)
         memset(alps_deref(heap, block), 0, bytes);
@@ -150,8 +150,8 @@ alps_ptr_t alps_calloc(alps_heap_t *heap, size_t count, size_t size, int node)
 alps_ptr_t alps_aligned_alloc(alps_heap_t *heap, size_t alignment, size_t size, int node)
 {
     if (!is_power_of_two(alignment) || alignment > ALPS_ALIGNMENT_MAX)
-        return null_with(error_set(EINVAL, "alignment %zu is not a power of two up to 1 GiB",
-                                   alignment));
+        return null_with(
+            error_set(EINVAL, "alignment %zu is not a power of two up to 1 GiB", alignment));
     return malloc_slow(heap, size, alignment, node);
 }
 
@@ -238,7 +238,8 @@ static int find_live(alps_heap_t *heap, alps_ptr_t block, struct slab_place *pla
     int rc = slab_locate(l, block, place);
     if (rc != 0 || span_kind(place->state) == SPAN_EXTENT)
         return rc;
-    uint64_t live = slab_live(l, place->span, span_class(place->state), (unsigned)(place->index / 64));
+    uint64_t live =
+        slab_live(l, place->span, span_class(place->state), (unsigned)(place->index / 64));
     return (live >> (place->index % 64) & 1) != 0 ? 0 : freed_before(heap, block);
 }
 

@@ -2,7 +2,8 @@
  * doc/format.md).
  *
  * Beside running writers a state may be seen in the middle of a change. What looks wrong is looked
- * at again several times, with the processor given away in between; only what stays wrong counts. */
+ * at again several times, with the processor given away in between; only what stays wrong counts.
+ * */
 #include "heap.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@
 #include "error.h"
 
 #define LOOKS 20
-#define PATIENCE 8 /* after so many problems it is damage, not a change in progress: one look each */
+#define PATIENCE                                                                                   \
+    8 /* after so many problems it is damage, not a change in progress: one look each */
 
 struct finding {
     char text[200]; /* empty: nothing wrong */
@@ -59,8 +61,7 @@ static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uin
 {
     const struct layout_record *record = layout_record(l, span);
     if (fam_load(&record->length) != length || length == 0 || length > l->span_count - span)
-        return wrong(f, "E2: span %llu has length %llu", (ull)span,
-                     (ull)fam_load(&record->length));
+        return wrong(f, "E2: span %llu has length %llu", (ull)span, (ull)fam_load(&record->length));
     if (fam_load(&record->incarnation) != span_incarnation(state))
         return wrong(f, "E5: span %llu has incarnation %llu, its record %llu", (ull)span,
                      (ull)span_incarnation(state), (ull)fam_load(&record->incarnation));
@@ -113,8 +114,8 @@ static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
     uint64_t state = fam_load_acquire(layout_state(l, span));
     switch (span_kind(state)) {
     case SPAN_FREE:
-        return state != 0 && wrong(f, "E1: span %llu is free with state %llx", (ull)span,
-                                   (ull)state);
+        return state != 0 &&
+               wrong(f, "E1: span %llu is free with state %llx", (ull)span, (ull)state);
     case SPAN_CLAIMED:
         return owner_wrong(l, span, state, f);
     case SPAN_TAIL: {
@@ -124,8 +125,8 @@ static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
         uint64_t head = layout_span_state(l, span - distance);
         enum span_kind kind = span_kind(head);
         if (kind != SPAN_CLAIMED && kind != SPAN_SLAB && kind != SPAN_EXTENT)
-            return wrong(f, "E1: span %llu is a tail of span %llu, which starts nothing",
-                         (ull)span, (ull)(span - distance));
+            return wrong(f, "E1: span %llu is a tail of span %llu, which starts nothing", (ull)span,
+                         (ull)(span - distance));
         if (kind != SPAN_CLAIMED && distance >= extent_length(l, span - distance))
             return wrong(f, "E1: span %llu is a tail beyond the end of span %llu", (ull)span,
                          (ull)(span - distance));
@@ -144,8 +145,8 @@ static bool zone_wrong(const struct layout *l, uint64_t zone, struct finding *f)
 {
     const struct layout_zone *z = layout_zone(l, zone);
     if (fam_load(&z->spans) > layout_zone_limit(l, zone))
-        return wrong(f, "Z1: zone %llu has %llu spans of %llu", (ull)zone,
-                     (ull)fam_load(&z->spans), (ull)layout_zone_limit(l, zone));
+        return wrong(f, "Z1: zone %llu has %llu spans of %llu", (ull)zone, (ull)fam_load(&z->spans),
+                     (ull)layout_zone_limit(l, zone));
     if (fam_load(&z->meta) > 1)
         return wrong(f, "Z1: zone %llu has the unknown mark %llu", (ull)zone,
                      (ull)fam_load(&z->meta));

@@ -78,7 +78,8 @@ static void free_run(void *context, uint64_t span, uint64_t state, uint64_t gene
         bulk->skipped++;
 }
 
-/* Finds the entry of a generation that is not open; one that is left by the dead is closed first. */
+/* Finds the entry of a generation that is not open; one that is left by the dead is closed first.
+ * */
 static int find_closed(alps_heap_t *heap, alps_gen_t number, fam_word_t **entry, uint64_t *word,
                        int64_t *index)
 {
@@ -117,8 +118,7 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
             return 0; /* nothing of it is not committed */
         if (generation_number(word) != number)
             return 0; /* somebody else has just freed it */
-    } while ((word & GENERATION_FREEING) == 0 &&
-             !fam_cas(entry, &word, word | GENERATION_FREEING));
+    } while ((word & GENERATION_FREEING) == 0 && !fam_cas(entry, &word, word | GENERATION_FREEING));
     word |= GENERATION_FREEING;
     for (unsigned attempt = 0; attempt < 1000; attempt++) {
         struct bulk bulk = {.instance = &heap->instance};

@@ -60,8 +60,7 @@ static int check_options(const struct alps_open_options *given, struct alps_open
     *o = (struct alps_open_options){0};
     if (given == NULL)
         return 0;
-    if (given->struct_size < offsetof(struct alps_open_options, flags) ||
-        given->struct_size > 4096)
+    if (given->struct_size < offsetof(struct alps_open_options, flags) || given->struct_size > 4096)
         return error_set(EINVAL, "struct_size of the options is %zu", given->struct_size);
     memcpy(o, given, min_u64(given->struct_size, sizeof *o));
     if ((o->flags & ~(ALPS_OPEN_PERMANENT | ALPS_OPEN_READONLY)) != 0)
@@ -99,7 +98,8 @@ static int join(alps_heap_t *heap, bool permanent)
 static uint64_t first_cursor(const struct layout *l, unsigned slot)
 {
     uint64_t zones = 0;
-    for (uint64_t zone = 0; zone < l->file_zones && fam_load(&layout_zone(l, zone)->spans) != 0; zone++)
+    for (uint64_t zone = 0; zone < l->file_zones && fam_load(&layout_zone(l, zone)->spans) != 0;
+         zone++)
         zones++;
     return zones == 0 ? 0 : (slot % zones) << l->zone_shift;
 }

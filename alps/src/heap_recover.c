@@ -1,9 +1,9 @@
 /* Recovery of dead instances, and the same for one that closes.
  *
- * Idea: the heir acts in the name of the dead (instance_inherit). It finishes or undoes the intents,
- * then goes through the zones that the dead had noted: runs in SPAN_CLAIMED go back, slabs are
- * folded and let go, empty ones go back. The blocks stay. Every step leaves a state that the next
- * heir, if this one dies, handles by the same rules.
+ * Idea: the heir acts in the name of the dead (instance_inherit). It finishes or undoes the
+ * intents, then goes through the zones that the dead had noted: runs in SPAN_CLAIMED go back, slabs
+ * are folded and let go, empty ones go back. The blocks stay. Every step leaves a state that the
+ * next heir, if this one dies, handles by the same rules.
  */
 #include "heap.h"
 

@@ -5,7 +5,8 @@
  * Writers take a lock in the heap, which names its owner: it is taken from a dead one by recovery.
  *
  * Invariants
- *   R1 The name of a used entry ends with a NUL, is not empty, and no two used entries have the same.
+ *   R1 The name of a used entry ends with a NUL, is not empty, and no two used entries have the
+ * same.
  *
  * Crash, new root
  *   killed after    seen as             repaired by

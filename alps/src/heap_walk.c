@@ -95,8 +95,7 @@ static void count_span(const struct layout *l, uint64_t span, uint64_t state,
         uint64_t live = slab_live(l, span, class, w);
         stats->live_blocks += count_bits(live);
         stats->live_bytes += (uint64_t)count_bits(live) * slab_classes[class].size;
-        stats->permanent_blocks +=
-            count_bits(live & permanent_bits(l, span, class, w, generation));
+        stats->permanent_blocks += count_bits(live & permanent_bits(l, span, class, w, generation));
     }
 }
 

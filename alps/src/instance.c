@@ -134,8 +134,10 @@ int instance_take_generation(struct instance *instance)
             return 0;
         }
     }
-    return error_set(ENOSPC, "%s: all %u entries of the table of generations are in use; commit or "
-                     "bulk-free old generations", l->region.files[0].path, LAYOUT_GENERATION_MAX);
+    return error_set(ENOSPC,
+                     "%s: all %u entries of the table of generations are in use; commit or "
+                     "bulk-free old generations",
+                     l->region.files[0].path, LAYOUT_GENERATION_MAX);
 }
 
 void instance_leave(struct instance *instance, bool empty)

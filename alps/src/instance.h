@@ -10,13 +10,13 @@ struct instance {
     uint64_t owner;            /* bits of this instance in state words */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
-    uint64_t *touched;         /* DRAM copy of the slot's bitmap; NULL: look there */
-    uint32_t intents_taken;    /* DRAM: bit i: a thread uses intent i */
-    uint64_t cursor;           /* DRAM: span to look at first for a free one; a hint */
+    uint64_t *touched;      /* DRAM copy of the slot's bitmap; NULL: look there */
+    uint32_t intents_taken; /* DRAM: bit i: a thread uses intent i */
+    uint64_t cursor;        /* DRAM: span to look at first for a free one; a hint */
 };
 
-/* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's layout
- * is open. -EUSERS: no free slot. */
+/* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's
+ * layout is open. -EUSERS: no free slot. */
 int instance_join(struct instance *instance);
 
 /* Takes a new generation. -ENOSPC: no free entry in the table. */

@@ -76,9 +76,9 @@ static void compute_geometry(struct layout_super *s)
     uint64_t most_zones = s->capacity / s->zone_size + s->file_count;
     uint64_t bitmap = align_up((most_zones + 63) / 64 * sizeof(fam_word_t), LAYOUT_LINE);
     s->instance_stride = sizeof(struct layout_slot) + 2 * bitmap;
-    s->instances_offset =
-        align_up(s->zones_offset + most_zones * sizeof(struct layout_zone), 4096);
-    s->paths_offset = align_up(s->instances_offset + (s->instance_count + 1) * s->instance_stride, 4096);
+    s->instances_offset = align_up(s->zones_offset + most_zones * sizeof(struct layout_zone), 4096);
+    s->paths_offset =
+        align_up(s->instances_offset + (s->instance_count + 1) * s->instance_stride, 4096);
     s->meta_offset =
         align_up(s->paths_offset + (uint64_t)(s->file_count - 1) * LAYOUT_PATH_MAX, 4096);
 
@@ -121,13 +121,14 @@ static int check_options(const char *path, unsigned count, struct alps_create_op
         o->zone_size = default_zone_size(o->capacity, count);
     if (!is_power_of_two(o->zone_size) || o->zone_size < LAYOUT_ZONE_SIZE_MIN ||
         o->zone_size > LAYOUT_ZONE_SIZE_MAX)
-        return error_set(EINVAL,
-                         "%s: zone size %llu is not a power of two from 1 MiB to 4 GiB", path,
-                         (unsigned long long)o->zone_size);
+        return error_set(EINVAL, "%s: zone size %llu is not a power of two from 1 MiB to 4 GiB",
+                         path, (unsigned long long)o->zone_size);
     if (o->capacity / o->zone_size + count > LAYOUT_ZONE_MAX)
-        return error_set(EINVAL, "%s: zones of %llu bytes are too small for capacity %llu: at most "
-                         "%u zones", path, (unsigned long long)o->zone_size,
-                         (unsigned long long)o->capacity, LAYOUT_ZONE_MAX);
+        return error_set(EINVAL,
+                         "%s: zones of %llu bytes are too small for capacity %llu: at most "
+                         "%u zones",
+                         path, (unsigned long long)o->zone_size, (unsigned long long)o->capacity,
+                         LAYOUT_ZONE_MAX);
     if (o->mode == 0)
         o->mode = 0600;
     if ((o->mode & ~0777u) != 0 || (o->mode & 0600) != 0600)
@@ -287,9 +288,10 @@ int layout_create(const char *const *paths, unsigned count,
         return error_system(errno, "getrandom");
     compute_geometry(&s);
     if (spans_of_size(s.meta_offset, s.size) < 16 * count)
-        return error_set(EINVAL, "%s: size %llu leaves nothing for blocks beside the tables of %u "
-                         "instances and %u files", paths[0], (unsigned long long)s.size,
-                         s.instance_count, count);
+        return error_set(EINVAL,
+                         "%s: size %llu leaves nothing for blocks beside the tables of %u "
+                         "instances and %u files",
+                         paths[0], (unsigned long long)s.size, s.instance_count, count);
     s.checksum = super_checksum(&s);
 
     int fds[ALPS_FILE_MAX];
@@ -636,8 +638,8 @@ int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
             uint64_t limit = (zone << l->zone_shift) + layout_zone_spans(l, zone);
             uint64_t start = (zone << l->zone_shift) + (chunk << l->chunk_shift);
             uint64_t stop = min_u64(next, limit);
-            int rc = region_back(&l->region, layout_span_offset(l, start),
-                                 (stop - start) << SPAN_SHIFT);
+            int rc =
+                region_back(&l->region, layout_span_offset(l, start), (stop - start) << SPAN_SHIFT);
             if (rc != 0)
                 return rc;
             fam_or(&z->backed, bit);

@@ -1,12 +1,12 @@
 /* What lies where in a heap's files. doc/format.md shows the same byte by byte.
  *
- * File 0:  superblock | generations | roots | zones | instances | paths | metadata of all zones | data
- * File k:  part header, 2 MiB | data
+ * File 0:  superblock | generations | roots | zones | instances | paths | metadata of all zones |
+ * data File k:  part header, 2 MiB | data
  *
  * In memory the data of file k follows that of file k - 1, so the data area is one row of spans of
- * 64 KiB, and an extent may cross zones and files. All metadata lies apart from the blocks, in front
- * of the data, for the whole capacity (the file is sparse); a zone's part of it is backed with
- * memory before the zone is first used. The one exception: slabs of blocks under 64 bytes keep
+ * 64 KiB, and an extent may cross zones and files. All metadata lies apart from the blocks, in
+ * front of the data, for the whole capacity (the file is sparse); a zone's part of it is backed
+ * with memory before the zone is first used. The one exception: slabs of blocks under 64 bytes keep
  * their bitmaps A and C at the start of their span.
  */
 #ifndef ALPS_LAYOUT_H
@@ -29,11 +29,11 @@
 #define LAYOUT_ZONE_MAX 16384u      /* zones in a heap */
 #define LAYOUT_GENERATION_MAX 4096u /* generations that a heap can know at a time */
 #define LAYOUT_INSTANCE_MAX 4096u
-#define LAYOUT_INTENT_MAX 16u       /* alps_malloc_to and alps_free_from at a time, per instance */
+#define LAYOUT_INTENT_MAX 16u /* alps_malloc_to and alps_free_from at a time, per instance */
 #define LAYOUT_PATH_MAX 1024u
 #define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
-#define LAYOUT_LINE 128u            /* single-writer and shared words are this far apart */
-#define LAYOUT_CHUNKS 64u           /* pieces of a zone whose memory is secured one by one */
+#define LAYOUT_LINE 128u                     /* single-writer and shared words are this far apart */
+#define LAYOUT_CHUNKS 64u /* pieces of a zone whose memory is secured one by one */
 
 #define LAYOUT_SIZE_MIN (16 * MIB)
 #define LAYOUT_CAPACITY_MAX (16 * TIB)
@@ -49,8 +49,8 @@ struct layout_super {
     uint32_t version;
     uint32_t byte_order;
     uint64_t uuid[2];
-    uint64_t checksum; /* of the bytes up to reserved, with this field as 0 */
-    uint64_t features; /* 0 */
+    uint64_t checksum;  /* of the bytes up to reserved, with this field as 0 */
+    uint64_t features;  /* 0 */
     uint64_t created_s; /* seconds since 1970 */
     uint64_t size;      /* as asked at creation */
     uint64_t capacity;
@@ -213,7 +213,7 @@ static inline uint64_t span_tail(uint64_t distance)
 }
 static inline uint64_t span_slab(unsigned class, uint64_t owner, uint32_t incarnation)
 {
-    return SPAN_SLAB | (uint64_t)class << 3 | owner | (uint64_t)incarnation << 32;
+    return SPAN_SLAB | (uint64_t) class << 3 | owner | (uint64_t)incarnation << 32;
 }
 static inline uint64_t span_extent(uint32_t incarnation)
 {
@@ -229,7 +229,8 @@ static inline unsigned span_owner_slot(uint64_t owner)
     return (unsigned)(owner >> SPAN_OWNER_SHIFT & 0x3fff) - 1;
 }
 
-/* ---- a word of the generation table: number << 24 | slot << 8 | flags; 0 is an empty entry ---- */
+/* ---- a word of the generation table: number << 24 | slot << 8 | flags; 0 is an empty entry ----
+ * */
 #define GENERATION_USED ((uint64_t)1)
 #define GENERATION_OPEN ((uint64_t)2)
 #define GENERATION_COMMITTED ((uint64_t)4)
@@ -285,8 +286,8 @@ static inline fam_word_t *layout_generation(const struct layout *l, uint64_t ind
 }
 static inline struct layout_root *layout_root(const struct layout *l, unsigned index)
 {
-    return (struct layout_root *)layout_at(
-               l, sizeof(struct layout_super) + LAYOUT_GENERATION_MAX * sizeof(fam_word_t)) +
+    return (struct layout_root *)layout_at(l, sizeof(struct layout_super) +
+                                                  LAYOUT_GENERATION_MAX * sizeof(fam_word_t)) +
            index;
 }
 static inline struct layout_zone *layout_zone(const struct layout *l, uint64_t zone)
@@ -323,12 +324,14 @@ static inline fam_word_t *layout_state(const struct layout *l, uint64_t span)
 }
 static inline struct layout_record *layout_record(const struct layout *l, uint64_t span)
 {
-    char *records = layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
+    char *records =
+        layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
     return (struct layout_record *)(void *)records + (span & (l->zone_spans - 1));
 }
 static inline struct layout_released *layout_released(const struct layout *l, uint64_t span)
 {
-    char *records = layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
+    char *records =
+        layout_meta(l, span) + align_up(l->zone_spans * sizeof(fam_word_t), LAYOUT_LINE);
     return (struct layout_released *)(void *)(records +
                                               l->zone_spans * sizeof(struct layout_record)) +
            (span & (l->zone_spans - 1));
@@ -372,9 +375,9 @@ int layout_create(const char *const *paths, unsigned count,
 
 /* How a heap is opened. */
 enum layout_access {
-    LAYOUT_READ,      /* shared with others, for reading */
-    LAYOUT_WRITE,     /* shared with others */
-    LAYOUT_EXCLUSIVE  /* with nobody else: to format or destroy it; a half-formatted one is good */
+    LAYOUT_READ,     /* shared with others, for reading */
+    LAYOUT_WRITE,    /* shared with others */
+    LAYOUT_EXCLUSIVE /* with nobody else: to format or destroy it; a half-formatted one is good */
 };
 
 /* Maps an existing heap after checking everything that the superblock says. */

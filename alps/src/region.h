@@ -11,10 +11,10 @@
 
 struct region_file {
     char *path;
-    int fd;             /* of the mapping and of fallocate */
-    uint64_t start;     /* offset in the region of the first byte mapped from this file */
-    uint64_t length;    /* bytes mapped from it; may reach beyond the file's end (growth) */
-    uint64_t skip;      /* offset in the file of that first byte */
+    int fd;          /* of the mapping and of fallocate */
+    uint64_t start;  /* offset in the region of the first byte mapped from this file */
+    uint64_t length; /* bytes mapped from it; may reach beyond the file's end (growth) */
+    uint64_t skip;   /* offset in the file of that first byte */
 };
 
 struct region {

@@ -44,13 +44,12 @@
 #define CLASS(size_, blocks_, spans_, first_)                                                      \
     {                                                                                              \
         .size = size_, .blocks = blocks_, .spans = spans_, .first = first_,                        \
-        .words = (blocks_ + 63) / 64,                                                              \
-        .reciprocal = UINT64_MAX / (size_ / 8) + 1                                                     \
+        .words = (blocks_ + 63) / 64, .reciprocal = UINT64_MAX / (size_ / 8) + 1                   \
     }
 
-/* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an equal
- * division of 1, 4, 16, 32 or 64 spans gives, so that little is left over at the end of a slab. No
- * class is more than 8/7 of the one before. */
+/* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an
+ * equal division of 1, 4, 16, 32 or 64 spans gives, so that little is left over at the end of a
+ * slab. No class is more than 8/7 of the one before. */
 const struct slab_class slab_classes[SLAB_CLASSES] = {
     /* clang-format off */
     CLASS(16, 4032, 1, 1024), CLASS(32, 2032, 1, 512), CLASS(48, 1357, 1, 384),
@@ -114,9 +113,9 @@ unsigned slab_class_aligned(uint64_t size, uint64_t alignment)
     if (size > SLAB_SIZE_MAX || alignment > SPAN_SIZE)
         return SLAB_CLASSES;
     unsigned class = slab_class_of(max_u64(size, alignment));
-    while (class < SLAB_CLASSES && ((slab_classes[class].size | slab_classes[class].first) &
-                                    (alignment - 1)) != 0)
-        class ++;
+    while (class < SLAB_CLASSES &&
+           ((slab_classes[class].size | slab_classes[class].first) & (alignment - 1)) != 0)
+        class += 1;
     return class;
 }
 
@@ -266,8 +265,8 @@ void slab_hint(struct instance *instance, uint64_t span, unsigned class)
 {
     const struct layout *l = &instance->layout;
     uint64_t state = fam_load_acquire(layout_state(l, span));
-    while (span_kind(state) == SPAN_SLAB && span_class(state) == class &&
-           span_owner(state) == 0 && (state & SPAN_HINTED) == 0)
+    while (span_kind(state) == SPAN_SLAB && span_class(state) == class && span_owner(state) == 0 &&
+           (state & SPAN_HINTED) == 0)
         if (fam_cas(layout_state(l, span), &state, state | SPAN_HINTED)) {
             post_hint(l, span, class);
             return;
@@ -459,8 +458,8 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
 {
     uint64_t span = layout_span_of(l, p);
     if (span >= l->span_count)
-        return error_set(EINVAL, "%s: offset %llu lies outside the blocks",
-                         l->region.files[0].path, (unsigned long long)p);
+        return error_set(EINVAL, "%s: offset %llu lies outside the blocks", l->region.files[0].path,
+                         (unsigned long long)p);
     uint64_t state = layout_span_state(l, span);
     uint64_t first = span;
     if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
@@ -479,8 +478,7 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
         state = fam_load(&layout_record(l, span)->last_state);
         if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
             first = span - span_distance(state);
-            if ((first & (l->zone_spans - 1)) <
-                layout_zone_spans(l, layout_zone_of(l, first)))
+            if ((first & (l->zone_spans - 1)) < layout_zone_spans(l, layout_zone_of(l, first)))
                 state = fam_load(&layout_record(l, first)->last_state);
         }
         if (place_in(l, first, state, p, place))

@@ -6,9 +6,9 @@
 #include "extent.h"
 
 #define SLAB_CLASSES 93u
-#define SLAB_SIZE_MAX 466032u  /* larger blocks are extents */
-#define SLAB_SMALL_MAX 2048u   /* up to here slab_small_class tells the class */
-#define SLAB_WORDS_MAX 63u     /* of a bitmap of 64 bits a word */
+#define SLAB_SIZE_MAX 466032u /* larger blocks are extents */
+#define SLAB_SMALL_MAX 2048u  /* up to here slab_small_class tells the class */
+#define SLAB_WORDS_MAX 63u    /* of a bitmap of 64 bits a word */
 
 struct slab_class {
     uint32_t size;       /* bytes of a block, a multiple of 16 */
@@ -33,10 +33,9 @@ unsigned slab_class_aligned(uint64_t size, uint64_t alignment);
  *
  * With d = size / 8, bytes / 8 = q d + r and reciprocal = (2^64 + e) / d, e < d, the product is
  * q 2^64 + q e + r reciprocal: its high half is q, and its low half is below reciprocal if and only
- * if r is 0 (q e is far below 2^64 / d for bytes of a slab). The rotation makes bytes that are not a
- * multiple of 8, or lie before block 0, a q that is too large. */
-static inline bool slab_index(uint64_t reciprocal, uint64_t blocks, uint64_t bytes,
-                              uint64_t *index)
+ * if r is 0 (q e is far below 2^64 / d for bytes of a slab). The rotation makes bytes that are not
+ * a multiple of 8, or lie before block 0, a q that is too large. */
+static inline bool slab_index(uint64_t reciprocal, uint64_t blocks, uint64_t bytes, uint64_t *index)
 {
     uint128_t product = (uint128_t)(bytes >> 3 | bytes << 61) * reciprocal;
     *index = (uint64_t)(product >> 64);
@@ -121,15 +120,15 @@ unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class);
 
 /* ---- by anyone ---- */
 
-/* Frees block number index of a slab found in that state, by R. 0, -EALREADY, or -EAGAIN if the slab
- * has been recycled meanwhile: look again. May destroy an empty slab that nobody owns. */
+/* Frees block number index of a slab found in that state, by R. 0, -EALREADY, or -EAGAIN if the
+ * slab has been recycled meanwhile: look again. May destroy an empty slab that nobody owns. */
 int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, uint64_t index);
 
 /* Leaves a hint that an unowned slab may have free blocks, unless it has one. */
 void slab_hint(struct instance *instance, uint64_t span, unsigned class);
 
-/* Finds an unowned hinted slab of a class that the instance may allocate from by its generation, and
- * owns it. false if there is none, by the hints. */
+/* Finds an unowned hinted slab of a class that the instance may allocate from by its generation,
+ * and owns it. false if there is none, by the hints. */
 bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t *span);
 
 /* The same without hints: looks at all slabs. */

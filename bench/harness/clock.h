@@ -8,7 +8,8 @@
 #define BH_NS_PER_MS UINT64_C(1000000)
 #define BH_NS_PER_S UINT64_C(1000000000)
 
-/* Time that passes, from some fixed point; never goes back. Processes of one machine agree on it. */
+/* Time that passes, from some fixed point; never goes back. Processes of one machine agree on it.
+ * */
 uint64_t bh_clock_ns(void);
 
 /* Time that the calling thread has spent on a processor. Leaves out what other programs took, and

@@ -3,8 +3,8 @@
  * Buckets are log-linear: values below 64 have one each, every power of two above is cut into 64.
  * So a bucket's values differ by at most 1/64, for all of 0 .. 2^64 - 1, in a fixed array.
  *
- * Histograms merge by adding word by word, so MPI can do it: a bh_hist_t is BH_HIST_WORDS numbers of
- * type uint64_t and nothing else,
+ * Histograms merge by adding word by word, so MPI can do it: a bh_hist_t is BH_HIST_WORDS numbers
+ * of type uint64_t and nothing else,
  *
  *     MPI_Reduce(&mine, &all, BH_HIST_WORDS, MPI_UINT64_T, MPI_SUM, 0, comm);
  */
@@ -44,9 +44,9 @@ void bh_hist_merge(bh_hist_t *into, const bh_hist_t *from);
 uint64_t bh_hist_count(const bh_hist_t *hist);
 double bh_hist_mean(const bh_hist_t *hist);
 
-/* The smallest value that at least the given fraction (0 .. 1) of the values do not exceed; 0 is the
- * minimum, 1 the maximum. The answer is the top of that value's bucket: never too small, at most
- * 1/64 too large. */
+/* The smallest value that at least the given fraction (0 .. 1) of the values do not exceed; 0 is
+ * the minimum, 1 the maximum. The answer is the top of that value's bucket: never too small, at
+ * most 1/64 too large. */
 uint64_t bh_hist_quantile(const bh_hist_t *hist, double fraction);
 uint64_t bh_hist_max(const bh_hist_t *hist);
 

@@ -16,8 +16,8 @@ typedef struct bh_progress {
 /* total: the units of work (rounds, bytes, nanoseconds) that make the whole. */
 void bh_progress_start(bh_progress_t *progress, uint64_t total);
 
-/* done of total are done, and label (NULL: nothing) is under way. Cheap: draws ten times a second at
- * most. */
+/* done of total are done, and label (NULL: nothing) is under way. Cheap: draws ten times a second
+ * at most. */
 void bh_progress_update(bh_progress_t *progress, uint64_t done, const char *label);
 
 /* Removes the line. Call it before printing anything else; the next update draws it again. */

@@ -1,7 +1,8 @@
 /* Results, written from one list of named fields in up to three forms:
  *
  *   JSON lines   one object a line, its first member "record" names its kind
- *   CSV          a header line, then a line a record; what describes the run goes before, after "# "
+ *   CSV          a header line, then a line a record; what describes the run goes before, after "#
+ * "
  *   table        for people: aligned columns under a header that starts with "# "
  *
  * A record whose names differ from the one before starts a new header, after an empty line, in CSV
@@ -11,7 +12,8 @@
  *     if (bh_writer_open(&writer, json_path, csv_path, stdout) != 0) ...
  *     bh_write_machine(&writer, "prog", "0.1.0", argc, argv, NULL, 0);
  *     bh_write(&writer, "result",
- *              (bh_field_t[]){bh_text("test", "pair"), bh_count("ranks", 4), bh_real("ns", 9.81, 2)},
+ *              (bh_field_t[]){bh_text("test", "pair"), bh_count("ranks", 4), bh_real("ns", 9.81,
+ * 2)},
  *              3);
  *     if (bh_writer_close(&writer) != 0) ...
  */

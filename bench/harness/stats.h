@@ -11,8 +11,8 @@ typedef struct bh_stats {
     double deviation; /* of the sample: divided by count - 1; 0 for one value */
 } bh_stats_t;
 
-/* Sorts the values in place. Quartiles lie between values where they must. All fields are 0 if count
- * is. */
+/* Sorts the values in place. Quartiles lie between values where they must. All fields are 0 if
+ * count is. */
 bh_stats_t bh_stats(double *values, size_t count);
 
 /* The geometric mean, the one to use for ratios: NaN if count is 0 or a value is not positive. */

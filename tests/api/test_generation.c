@@ -1,4 +1,5 @@
-/* Generations: what bulk free, commit and recovery do to exactly which blocks; what a walk shows. */
+/* Generations: what bulk free, commit and recovery do to exactly which blocks; what a walk shows.
+ * */
 #include <alps/alps.h>
 
 #include <errno.h>

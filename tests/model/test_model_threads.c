@@ -1,6 +1,6 @@
-/* The model of test_model.c with threads: each has a model of its own, one map of the bytes in use is
- * everybody's, and blocks travel between the threads through mailboxes, contents and all. When the
- * threads rest, the heap is compared with all models together. */
+/* The model of test_model.c with threads: each has a model of its own, one map of the bytes in use
+ * is everybody's, and blocks travel between the threads through mailboxes, contents and all. When
+ * the threads rest, the heap is compared with all models together. */
 #include <alps/alps.h>
 
 #include <errno.h>

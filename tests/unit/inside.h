@@ -9,10 +9,8 @@
 static inline const char *inside_create(uint64_t size, uint64_t capacity, uint64_t zone_size)
 {
     const char *path = test_heap_path();
-    struct alps_create_options options = {.struct_size = sizeof options,
-                                          .size = size,
-                                          .capacity = capacity,
-                                          .zone_size = zone_size};
+    struct alps_create_options options = {
+        .struct_size = sizeof options, .size = size, .capacity = capacity, .zone_size = zone_size};
     CHECK_ERR(alps_heap_create(path, &options), 0);
     return path;
 }

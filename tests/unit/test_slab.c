@@ -108,7 +108,7 @@ static bool is_live(const struct made *m, unsigned index)
 
 TEST(slab, a_new_one_is_empty_for_every_class)
 {
-    for (unsigned class = 0; class < SLAB_CLASSES; class ++) {
+    for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
         struct made m = make_slab(slab_classes[class].size);
         CHECK_EQ(m.class, class);
         CHECK(slab_is_empty(m.l, m.span, class));
@@ -264,10 +264,16 @@ TEST(slab, locate_knows_blocks_and_refuses_the_rest)
         int rc = slab_locate(m.l, base + bytes, &place);
         bool block = bytes % size == 0 && bytes / size < slab_classes[m.class].blocks;
         CHECK(rc == (block ? 0 : -EINVAL));
-        CHECK(!block || (place.span == m.span && place.index == bytes / size && place.size == size));
+        CHECK(!block ||
+              (place.span == m.span && place.index == bytes / size && place.size == size));
     }
-    uint64_t outside[] = {1, 4096, m.l->data_offset - 1, m.l->region.length,
-                          layout_span_offset(m.l, m.l->span_count), UINT64_MAX, UINT64_MAX - 7};
+    uint64_t outside[] = {1,
+                          4096,
+                          m.l->data_offset - 1,
+                          m.l->region.length,
+                          layout_span_offset(m.l, m.l->span_count),
+                          UINT64_MAX,
+                          UINT64_MAX - 7};
     for (unsigned i = 0; i < sizeof outside / sizeof outside[0]; i++)
         CHECK_ERR(slab_locate(m.l, outside[i], &place), -EINVAL);
     slab_destroy(&m.heap->instance, m.span, m.class);

@@ -76,10 +76,10 @@ typedef struct alps_heap alps_heap_t;
 #define ALPS_NULL ((alps_ptr_t)0)
 #define ALPS_PERMANENT ((alps_gen_t)0)
 #define ALPS_ANY_NODE (-1)
-#define ALPS_NODE_MAX 1023      /* highest node number that a hint may name */
-#define ALPS_ROOT_NAME_MAX 63   /* bytes in a root's name, without the final NUL */
-#define ALPS_ROOT_MAX 1024      /* roots in one heap */
-#define ALPS_FILE_MAX 64        /* files in one heap */
+#define ALPS_NODE_MAX 1023    /* highest node number that a hint may name */
+#define ALPS_ROOT_NAME_MAX 63 /* bytes in a root's name, without the final NUL */
+#define ALPS_ROOT_MAX 1024    /* roots in one heap */
+#define ALPS_FILE_MAX 64      /* files in one heap */
 #define ALPS_ALIGNMENT_MAX ((size_t)1 << 30)
 
 /* ---- creating, opening, closing ------------------------------------------------------------ */
@@ -88,15 +88,15 @@ typedef struct alps_heap alps_heap_t;
  * sizeof(struct alps_create_options). */
 struct alps_create_options {
     size_t struct_size;
-    uint64_t size;          /* bytes of memory at first, management included; default 64 MiB, at
+    uint64_t size;       /* bytes of memory at first, management included; default 64 MiB, at
                                least 16 MiB */
-    uint64_t capacity;      /* bytes the heap may grow to; default: size (no growth); at most 16 TiB */
-    uint64_t zone_size;     /* bytes of a zone, the unit of NUMA placement: a power of two from
+    uint64_t capacity;   /* bytes the heap may grow to; default: size (no growth); at most 16 TiB */
+    uint64_t zone_size;  /* bytes of a zone, the unit of NUMA placement: a power of two from
                                1 MiB to 4 GiB; default: by capacity */
-    unsigned mode;          /* file permissions; default 0600 */
-    const int *nodes;       /* NUMA nodes the zones are placed on in turn; NULL: where the kernel
+    unsigned mode;       /* file permissions; default 0600 */
+    const int *nodes;    /* NUMA nodes the zones are placed on in turn; NULL: where the kernel
                                puts them */
-    unsigned node_count;    /* length of nodes */
+    unsigned node_count; /* length of nodes */
     unsigned max_instances; /* openings for writing at the same time; default by capacity,
                                at least 64; at most 4096 */
 };
@@ -138,14 +138,14 @@ ALPS_API int alps_heap_open_files(const char *const *paths, unsigned count,
  * Crash: the instance is found dead and recovered. */
 ALPS_API int alps_heap_close(alps_heap_t *heap);
 
-/* Empties the heap whose (first) file this is: no blocks, no roots, no generations; sizes stay. Does
- * it also to a heap that is damaged or cut, as long as its superblock is good. EBUSY while anyone has
- * it open.
+/* Empties the heap whose (first) file this is: no blocks, no roots, no generations; sizes stay.
+ * Does it also to a heap that is damaged or cut, as long as its superblock is good. EBUSY while
+ * anyone has it open.
  * Crash: the heap is refused with EUCLEAN until it is formatted again. */
 ALPS_API int alps_heap_format(const char *path);
 
-/* Removes the files of the heap whose (first) file this is. EBUSY while anyone has it open; EMEDIUMTYPE if it is not a heap: nothing is removed then.
- * Crash: some of the files may remain. */
+/* Removes the files of the heap whose (first) file this is. EBUSY while anyone has it open;
+ * EMEDIUMTYPE if it is not a heap: nothing is removed then. Crash: some of the files may remain. */
 ALPS_API int alps_heap_destroy(const char *path);
 
 /* Grows the heap to at least size bytes, management included, as alps_create_options.size counts.
@@ -214,7 +214,8 @@ struct alps_heap_base {
 /* Address of an offset in this process; NULL for ALPS_NULL. No check that a block is there. */
 static inline void *alps_deref(const alps_heap_t *heap, alps_ptr_t p)
 {
-    return p == ALPS_NULL ? NULL : (void *)(((const struct alps_heap_base *)(const void *)heap)->base + p);
+    return p == ALPS_NULL ? NULL
+                          : (void *)(((const struct alps_heap_base *)(const void *)heap)->base + p);
 }
 
 /* Offset of an address; ALPS_NULL if it lies outside the heap. */
@@ -357,10 +358,10 @@ struct alps_generation {
     int open;      /* 1: an instance has it open, or died and was not recovered yet */
     int committed; /* 1: its blocks are permanent */
 };
-ALPS_API int
-alps_generation_walk(alps_heap_t *heap,
-                     int (*visit)(const struct alps_generation *generation, void *context),
-                     void *context);
+ALPS_API int alps_generation_walk(alps_heap_t *heap,
+                                  int (*visit)(const struct alps_generation *generation,
+                                               void *context),
+                                  void *context);
 
 /* ---- texts --------------------------------------------------------------------------------- */
 
