@@ -95,6 +95,8 @@ int heap_alloc(alps_heap_t *heap, uint64_t size, uint64_t alignment, int node,
         rc = try_alloc(cache, &cache->anywhere, class, size, alignment, intent, false, block);
     if (rc == -ENOMEM)
         rc = alloc_when_short(heap, cache, class, size, alignment, intent, block);
+    if (rc == 0)
+        heap_verify(heap, *block);
     return rc;
 }
 
@@ -130,8 +132,11 @@ static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, 
 alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size, int node)
 {
     struct cache_slab *slab = fast_slab(heap, size, node);
-    if (LIKELY(slab != NULL) && LIKELY(slab->mirror[slab->word] != CACHE_FULL))
-        return cache_take(slab, NULL);
+    if (LIKELY(slab != NULL) && LIKELY(slab->mirror[slab->word] != CACHE_FULL)) {
+        alps_ptr_t block = cache_take(slab, NULL);
+        heap_verify(heap, block);
+        return block;
+    }
     return malloc_next_word(heap, size, node);
 }
 
@@ -197,8 +202,10 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
                  : free_in_slab(cache, &place, block);
         if (rc == -EALREADY)
             return freed_before(heap, block);
-        if (rc != -EAGAIN)
+        if (rc != -EAGAIN) {
+            heap_verify(heap, block);
             return rc;
+        }
     }
 }
 
@@ -217,8 +224,10 @@ int alps_free(alps_heap_t *heap, alps_ptr_t block)
 {
     if (LIKELY(heap_is_current(heap))) {
         struct cache_slab *slab = cache_find(block);
-        if (LIKELY(slab != NULL) && LIKELY(cache_give(slab, block)))
+        if (LIKELY(slab != NULL) && LIKELY(cache_give(slab, block))) {
+            heap_verify(heap, block);
             return 0;
+        }
     }
     return free_slow(heap, block);
 }

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -240,6 +241,31 @@ static void look(const struct layout *l, uint64_t index,
     if (check->problems++ == 0)
         snprintf(check->first, sizeof check->first, "%s", f.text);
 }
+
+#if ALPS_PARANOID
+void heap_verify(alps_heap_t *heap, alps_ptr_t p)
+{
+    const struct layout *l = heap_layout(heap);
+    uint64_t span = layout_span_of(l, p);
+    if (span >= l->span_count ||
+        (span & (l->zone_spans - 1)) >= layout_zone_spans(l, layout_zone_of(l, span)))
+        return;
+    struct alps_check check = {.struct_size = sizeof check};
+    look(l, span, span_wrong, &check);
+    const struct cache_slab *slab = heap_is_current(heap) ? cache_find(p) : NULL;
+    if (slab != NULL) {
+        unsigned used = 0;
+        for (unsigned w = 0; w < slab->words; w++) {
+            uint64_t in_use = slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w);
+            used += count_bits(in_use);
+            check.problems += fam_load(&slab->allocated[w]) != slab->mirror[w];
+        }
+        check.problems += used != slab->used;
+    }
+    if (check.problems != 0)
+        abort();
+}
+#endif
 
 int alps_heap_check(alps_heap_t *heap, struct alps_check *report)
 {
