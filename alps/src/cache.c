@@ -27,6 +27,7 @@
 
 #define FEW_WORDS 16u      /* records come in two sizes */
 #define KEEP_SPANS_MAX 64u /* see keep_spans */
+#define TRIES 16u          /* hinted slabs looked at in a row that turn out full */
 #define CHUNK_BYTES (64 * KIB)
 
 _Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
@@ -325,15 +326,16 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         return 0;
     }
     uint64_t span;
-    while (slab_find_hinted(instance, class, set->node, &span) ||
-           (any && slab_find_any(instance, class, set->node, &span))) {
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        if (!slab_find_hinted(instance, class, set->node, &span) &&
+            !(any && slab_find_any(instance, class, set->node, &span)))
+            break;
         slab = hold_owned(cache, bin, span, class, false);
         if (slab != NULL) {
             set_current(cache, set, class, slab);
             cache_next_word(slab);
             return 0;
         }
-        any = false;
     }
     int rc = slab_create(instance, class, set->node, &span);
     if (rc != 0)
