@@ -45,8 +45,8 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block);
 /* Node that the zone of an offset is placed on, or ALPS_ANY_NODE. */
 int heap_zone_node(const alps_heap_t *heap, alps_ptr_t p);
 
-/* In paranoid builds: verifies what lies at an offset, and the calling thread's copy of it; ends the
- * process if something is wrong. */
+/* In paranoid builds: verifies what lies at an offset, and the calling thread's copy of it; ends
+ * the process if something is wrong. */
 #if ALPS_PARANOID
 void heap_verify(alps_heap_t *heap, alps_ptr_t p);
 #else

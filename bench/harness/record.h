@@ -1,20 +1,19 @@
 /* Results, written from one list of named fields in up to three forms:
  *
  *   JSON lines   one object a line, its first member "record" names its kind
- *   CSV          a header line, then a line a record; what describes the run goes before, after "#
- * "
+ *   CSV          a header line, then a line a record; the run is described before, after "# "
  *   table        for people: aligned columns under a header that starts with "# "
  *
  * A record whose names differ from the one before starts a new header, after an empty line, in CSV
  * and table. Every record is flushed at once, so what was written survives a killed run.
  *
  *     bh_writer_t writer;
- *     if (bh_writer_open(&writer, json_path, csv_path, stdout) != 0) ...
+ *     const char *path;
+ *     if (bh_writer_open(&writer, json_path, csv_path, stdout, &path) != 0) ...
  *     bh_write_machine(&writer, "prog", "0.1.0", argc, argv, NULL, 0);
- *     bh_write(&writer, "result",
- *              (bh_field_t[]){bh_text("test", "pair"), bh_count("ranks", 4), bh_real("ns", 9.81,
- * 2)},
- *              3);
+ *     bh_field_t fields[] = {bh_text("test", "pair"), bh_count("ranks", 4),
+ *                            bh_real("ns", 9.81, 2)};
+ *     bh_write(&writer, "result", fields, 3);
  *     if (bh_writer_close(&writer) != 0) ...
  */
 #ifndef BH_RECORD_H

@@ -36,7 +36,7 @@ static void fill_and_free(alps_heap_t *heap, size_t size, unsigned percent)
 TEST(capacity, nine_tenths_of_the_heap_go_to_blocks)
 {
     const char *path = test_heap_path();
-    uint64_t size = blocks_sanitized() ? 64 * MIB : 256 * MIB;
+    uint64_t size = blocks_slow() ? 64 * MIB : 256 * MIB;
     heap_make(path, size, 0);
     alps_heap_t *heap = heap_open(path);
     CHECK(blocks_stats(heap).size >= size - 1 * MIB && blocks_stats(heap).size <= size);
@@ -53,14 +53,16 @@ TEST(capacity, nine_tenths_of_the_heap_go_to_blocks)
 TEST(capacity, a_full_heap_is_usable_again_to_the_same_count)
 {
     const char *path = test_heap_path();
-    heap_make(path, 16 * MIB, 32 * MIB);
+    const uint64_t capacity = blocks_slow() ? 16 * MIB : 32 * MIB;
+    const unsigned rounds = blocks_scaled(3);
+    heap_make(path, 16 * MIB, capacity);
     alps_heap_t *heap = heap_open(path);
     static const size_t sizes[] = {16, 48, 100, 1000, 3000, 20000, 70000, 500000, 3000000};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct blocks blocks = {0};
         size_t count = heap_fill(heap, sizes[i], &blocks);
-        CHECK(count * sizes[i] > 20 * MIB);
-        for (int round = 0; round < 3; round++) {
+        CHECK(count * sizes[i] > capacity / 16 * 10);
+        for (unsigned round = 0; round < rounds; round++) {
             for (int again = 0; again < 3; again++)
                 CHECK_ERRNO(alps_malloc(heap, sizes[i], ALPS_ANY_NODE), ENOMEM);
             CHECK(strstr(alps_error_detail(), path) != NULL);
@@ -83,7 +85,7 @@ TEST(capacity, a_full_heap_is_usable_again_to_the_same_count)
 TEST(capacity, what_one_handle_frees_another_gets)
 {
     const char *path = test_heap_path();
-    heap_make(path, 32 * MIB, 0);
+    heap_make(path, blocks_slow() ? 16 * MIB : 32 * MIB, 0);
     alps_heap_t *a = heap_open(path), *b = heap_open(path);
     static const size_t sizes[] = {16, 200, 3000, 70000, 1000000};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {

@@ -9,27 +9,36 @@
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SLOWED 1
+#define SANITIZED 1
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLOWED 1
+#define SANITIZED 1
 #endif
 
 #define GRANULE 16u
 
 bool blocks_sanitized(void)
 {
-#if defined(SLOWED)
+#if defined(SANITIZED)
     return true;
 #else
     return false;
 #endif
 }
 
+bool blocks_slow(void)
+{
+#ifdef ALPS_PARANOID
+    return true;
+#else
+    return blocks_sanitized();
+#endif
+}
+
 unsigned blocks_scaled(unsigned count)
 {
-    double scale = blocks_sanitized() ? 0.125 : 1;
+    double scale = blocks_slow() ? 0.125 : 1;
     const char *wanted = getenv("ALPS_TEST_SCALE");
     if (wanted != NULL)
         scale *= strtod(wanted, NULL);

@@ -16,11 +16,13 @@
 #define GIB ((uint64_t)1 << 30)
 #define TIB ((uint64_t)1 << 40)
 
-/* Number of rounds of a test that does count of them at its default size: multiplied by the
- * environment's ALPS_TEST_SCALE (a decimal number), and by 1/8 in builds with sanitizers. At least
- * 1. */
-unsigned blocks_scaled(unsigned count);
+/* Builds with sanitizers, and those and paranoid builds, which are many times slower. */
 bool blocks_sanitized(void);
+bool blocks_slow(void);
+
+/* Number of rounds of a test that does count of them at its default size: multiplied by the
+ * environment's ALPS_TEST_SCALE (a decimal number), and by 1/8 in slow builds. At least 1. */
+unsigned blocks_scaled(unsigned count);
 
 bool rng_chance(struct test_rng *rng, unsigned one_in);
 

@@ -23,6 +23,7 @@ static char directory[200]; /* of the case that runs */
 static char *skip_reason;   /* one page shared with the case's process */
 static uint64_t case_seed;  /* of the case that runs */
 static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t case_group; /* process group of the case that runs, or 0 */
 
 void test_register(struct test_case *test)
 {
@@ -209,17 +210,30 @@ static bool make_directory(void)
     return false;
 }
 
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+#define SIGNALS (sizeof signals / sizeof *signals)
+
+/* The runner learns of it when it sees the case end. */
 static void interrupt(int signal)
 {
     interrupted = signal;
+    if (case_group != 0)
+        kill(-case_group, SIGKILL);
 }
 
 static void handle_signals(void (*handler)(int))
 {
-    struct sigaction action = {.sa_handler = handler}; /* no SA_RESTART: waitid is to return */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    for (size_t i = 0; i < SIGNALS; i++)
+        sigaction(signals[i], &(struct sigaction){.sa_handler = handler}, NULL);
+}
+
+static void block_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < SIGNALS; i++)
+        sigaddset(&set, signals[i]);
+    sigprocmask(how, &set, NULL);
 }
 
 /* Runs a case in a process group of its own, ends what is left of that group, and returns the
@@ -227,12 +241,16 @@ static void handle_signals(void (*handler)(int))
 static int run_process(const struct test_case *test, unsigned limit_seconds)
 {
     fflush(stdout);
+    block_signals(SIG_BLOCK);
     pid_t runner = getpid(), group = fork();
-    if (group < 0)
+    if (group < 0) {
+        block_signals(SIG_UNBLOCK);
         return -1;
+    }
     if (group == 0) {
         handle_signals(SIG_DFL);
         setpgid(0, 0);
+        block_signals(SIG_UNBLOCK);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != runner)
             _exit(1);
@@ -241,10 +259,15 @@ static int run_process(const struct test_case *test, unsigned limit_seconds)
         exit(0); /* not _exit: sanitizers report there */
     }
     setpgid(group, group);
+    case_group = group;
+    block_signals(SIG_UNBLOCK);
+    if (interrupted)
+        kill(-group, SIGKILL);
 
     siginfo_t info;
-    while (waitid(P_PID, (id_t)group, &info, WEXITED | WNOWAIT) < 0 && !interrupted)
+    while (waitid(P_PID, (id_t)group, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
         ;
+    case_group = 0; /* its number is free when the case has been waited for */
     kill(-group, SIGKILL);
     int status = 0, child_status;
     pid_t child;

@@ -2,88 +2,27 @@
 # Tests of the command-line tool: every command, report, exit code and kind of bad argument.
 # ALPS_TOOL is the tool, ALPS_FILL the program that puts blocks into heaps.
 # shellcheck disable=SC2016 # backquotes in patterns are meant
-set -u
-export LC_ALL=C
-
 tool=${ALPS_TOOL:?ALPS_TOOL names the tool}
 fill=${ALPS_FILL:?ALPS_FILL names the program fill}
-parent=/dev/shm
-[ -w "$parent" ] || parent=${TMPDIR:-/tmp}
-dir=$(mktemp -d "$parent/alps-tool.XXXXXX") || exit 1
+. "$(dirname "$0")/../support/program.sh"
 holder=
-cleanup() {
-    [ -n "$holder" ] && kill "$holder" 2>/dev/null
-    rm -rf "$dir"
+clean_up() {
+    [ -z "$holder" ] || kill "$holder" 2>/dev/null
 }
-trap cleanup EXIT
-trap 'exit 1' INT TERM
 
 heap=$dir/heap
-checks=0
-failures=0
 
-# Says what went wrong in the line of the test that called.
-complain() {
-    failures=$((failures + 1))
-    echo "line ${BASH_LINENO[1]}: $1" >&2
-    echo "  stdout: $(head -c 600 "$dir/out")" >&2
-    echo "  stderr: $(head -c 600 "$dir/err")" >&2
-}
-
-# expect STATUS ARGUMENT...: runs the tool.
+# expect STATUS ARGUMENT...: runs the tool. It has a message if and only if it fails.
 expect() {
-    local status=$1 got
+    local status=$1
     shift
-    checks=$((checks + 1))
-    "$tool" "$@" >"$dir/out" 2>"$dir/err" </dev/null
-    got=$?
-    [ "$got" -eq "$status" ] || complain "alps $*: exit code $got, not $status"
+    run "$status" "$tool" "$@"
     if [ "$status" -ne 0 ] && [ "$status" -ne 3 ] && [ ! -s "$dir/err" ]; then
         complain "alps $*: fails without a message"
     fi
     if [ "$status" -eq 0 ] && [ -s "$dir/err" ]; then
         complain "alps $*: a message though it succeeds"
     fi
-}
-
-# says REGEX, warns REGEX: the last run's stdout or stderr has a line like it.
-says() {
-    checks=$((checks + 1))
-    grep -Eq -- "$1" "$dir/out" || complain "stdout has nothing like: $1"
-}
-warns() {
-    checks=$((checks + 1))
-    grep -Eq -- "$1" "$dir/err" || complain "stderr has nothing like: $1"
-}
-
-# Every line of the last run's stdout is an object in strict JSON.
-is_json() {
-    checks=$((checks + 1))
-    [ -s "$dir/out" ] || complain "no JSON at all"
-    if command -v python3 >/dev/null; then
-        python3 -c '
-import json, sys
-def refuse(pairs):
-    assert len(dict(pairs)) == len(pairs), "a key twice"
-    return dict(pairs)
-for line in open(sys.argv[1], encoding="utf-8", newline="\n"):
-    assert line.endswith("\n"), "no end of line"
-    assert isinstance(json.loads(line, object_pairs_hook=refuse), dict), "not an object"
-' "$dir/out" >"$dir/json" 2>&1 || complain "no strict JSON: $(tail -1 "$dir/json")"
-    elif grep -Evq '^\{"[^[:cntrl:]]*\}$' "$dir/out"; then
-        complain "not an object on every line"
-    fi
-}
-
-# field KEY: the number after the key, in the last run's JSON.
-field() {
-    sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$dir/out" | head -1
-}
-
-# equals WHAT GOT WANTED
-equals() {
-    checks=$((checks + 1))
-    [ "$2" = "$3" ] || complain "$1: $2, not $3"
 }
 
 # near WHAT GOT WANTED: the library rounds sizes by the granule of its tables.
@@ -624,8 +563,4 @@ expect 0 info -j -- "$odd"
 is_json
 expect 0 destroy --yes "$odd"
 
-if [ "$failures" -gt 0 ]; then
-    echo "$failures of $checks checks failed" >&2
-    exit 1
-fi
-echo "$checks checks passed"
+verdict

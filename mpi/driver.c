@@ -1,0 +1,589 @@
+/* Idea: everything that can be settled without MPI (help, version, wrong options) is settled before
+ * MPI_Init, so it needs no mpirun.
+ *
+ * The heap has a name only until all ranks have opened it; then rank 0 removes the name, and the
+ * kernel takes the memory back when the last rank is gone, however it goes. While there is a name,
+ * SIGINT, SIGTERM and SIGHUP remove it. --keep leaves it alone.
+ *
+ * Each rank asks for the heap at an address of its own, far from where the system puts things and a
+ * different distance from every large power of two, so that whatever keeps addresses instead of
+ * offsets, or computes with an address, goes wrong in some rank. */
+#include "driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness/clock.h"
+#include "harness/progress.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define TIB (UINT64_C(1) << 40)
+#define FIRST_SIZE (64 * MIB) /* of a heap that may grow larger */
+#define HINTS_START UINT64_C(0x200000000000)
+#define HINTS_END UINT64_C(0x500000000000)
+#define RANKS_MAX 4096
+#define ROUNDS_MIN 2 /* of a repetition, however long they take */
+#define DESCRIPTION_MAX 8
+#define PROBLEMS_SHOWN 8
+#define SHORT_NAP_NS (20 * (long)BH_NS_PER_US) /* of ranks that wait for their group */
+#define LONG_NAP_NS (2 * (long)BH_NS_PER_MS)   /* of ranks outside the group */
+
+static const int exit_codes[] = {
+    [DRIVER_PASS] = 0, [DRIVER_SKIP] = 77, [DRIVER_USAGE] = 2, [DRIVER_FAIL] = 1};
+static const char *const verdicts[] = {[DRIVER_PASS] = "PASS",
+                                       [DRIVER_SKIP] = "SKIP",
+                                       [DRIVER_USAGE] = "FAIL",
+                                       [DRIVER_FAIL] = "FAIL"};
+
+struct driver_options driver_options = {
+    .size = GIB,
+    .duration_ns = 2 * BH_NS_PER_S,
+    .warmup = 10,
+    .repeat = 1,
+    .seed = 1,
+};
+
+static const bh_option_t common_options[] = {
+    {.name = "ranks",
+     .letter = 'r',
+     .kind = BH_OPTION_COUNTS,
+     .value = &driver_options.ranks,
+     .argument = "LIST",
+     .help = "run with the first so many ranks, one after the other (default: all)",
+     .min = 1,
+     .max = RANKS_MAX},
+    {.name = "duration",
+     .letter = 'd',
+     .kind = BH_OPTION_DURATION,
+     .value = &driver_options.duration_ns,
+     .argument = "TIME",
+     .help = "time of a repetition (default 2s)",
+     .min = BH_NS_PER_MS},
+    {.name = "iterations",
+     .letter = 'i',
+     .kind = BH_OPTION_COUNT,
+     .value = &driver_options.iterations,
+     .argument = "N",
+     .help = "rounds of a repetition, instead of its time",
+     .min = ROUNDS_MIN},
+    {.name = "warmup",
+     .letter = 'x',
+     .kind = BH_OPTION_COUNT,
+     .value = &driver_options.warmup,
+     .argument = "N",
+     .help = "rounds before the first repetition (default 10)",
+     .min = 1},
+    {.name = "repeat",
+     .letter = 'n',
+     .kind = BH_OPTION_COUNT,
+     .value = &driver_options.repeat,
+     .argument = "N",
+     .help = "repetitions (default 1)",
+     .min = 1,
+     .max = 1000},
+    {.name = "seed",
+     .kind = BH_OPTION_COUNT,
+     .value = &driver_options.seed,
+     .argument = "N",
+     .help = "of what is random (default 1)"},
+    {.name = "heap",
+     .kind = BH_OPTION_TEXT,
+     .value = &driver_options.heap,
+     .argument = "FILE",
+     .help = "file for the heap, which must not exist (default: in /dev/shm)"},
+    {.name = "size",
+     .kind = BH_OPTION_SIZE,
+     .value = &driver_options.size,
+     .argument = "SIZE",
+     .help = "size that the heap may grow to (default 1G)",
+     .min = 16 * MIB,
+     .max = 16 * TIB},
+    {.name = "keep",
+     .kind = BH_OPTION_FLAG,
+     .value = &driver_options.keep,
+     .help = "leave the heap when all is done"},
+    {.name = "json",
+     .kind = BH_OPTION_TEXT,
+     .value = &driver_options.json,
+     .argument = "FILE",
+     .help = "write the results of each repetition as JSON lines"},
+    {.name = "csv",
+     .kind = BH_OPTION_TEXT,
+     .value = &driver_options.csv,
+     .argument = "FILE",
+     .help = "write the table as CSV"},
+    {.name = "help",
+     .letter = 'h',
+     .kind = BH_OPTION_FLAG,
+     .value = &driver_options.help,
+     .help = "print this help"},
+    {.name = "version",
+     .letter = 'V',
+     .kind = BH_OPTION_FLAG,
+     .value = &driver_options.version,
+     .help = "print the version"},
+    {.name = NULL},
+};
+
+/* What rank 0 writes to. */
+static const char *program_name;
+static bh_writer_t details; /* JSON */
+static bh_writer_t lines;   /* CSV and the table */
+static bh_progress_t progress;
+static uint64_t repetition_work; /* of the progress: rounds or nanoseconds */
+static uint64_t work_done;       /* by repetitions that are over */
+
+/* ---- the heap's name ----------------------------------------------------------------------- */
+
+static char heap_name[PATH_MAX];
+static volatile sig_atomic_t heap_is_named; /* and ours to remove */
+
+static void remove_name(void)
+{
+    if (heap_is_named)
+        unlink(heap_name);
+    heap_is_named = 0;
+}
+
+/* The handler is reset by then: the signal, once more, ends the process. */
+static void remove_name_and_die(int signal)
+{
+    remove_name();
+    raise(signal);
+}
+
+static void watch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        sigaction(
+            signals[i],
+            &(struct sigaction){.sa_handler = remove_name_and_die, .sa_flags = (int)SA_RESETHAND},
+            NULL);
+}
+
+/* Signals wait until it is known whether the file is ours. */
+static int create_named(const struct alps_create_options *options)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    int error = alps_heap_create(heap_name, options);
+    heap_is_named = error == 0 && !driver_options.keep;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+void *driver_alloc(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (memory == NULL) {
+        fprintf(stderr, "%s: no memory\n", program_name);
+        MPI_Abort(MPI_COMM_WORLD, exit_codes[DRIVER_FAIL]);
+    }
+    return memory;
+}
+
+/* ---- verdicts ------------------------------------------------------------------------------ */
+
+void driver_note(struct driver_group *group, enum driver_verdict verdict, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (group->problem[0] == '\0')
+        vsnprintf(group->problem, sizeof group->problem, format, arguments);
+    va_end(arguments);
+    if (group->verdict < (int)verdict)
+        group->verdict = (int)verdict;
+}
+
+static void wait_asleep(MPI_Request *request, long nap_ns)
+{
+    int done = 0;
+
+    MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    while (!done) {
+        nanosleep(&(struct timespec){.tv_nsec = nap_ns}, NULL);
+        MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    }
+}
+
+void driver_wait(const struct driver_group *group, MPI_Request *request)
+{
+    if (group->ranks > sysconf(_SC_NPROCESSORS_ONLN))
+        wait_asleep(request, SHORT_NAP_NS);
+    else
+        MPI_Wait(request, MPI_STATUS_IGNORE);
+}
+
+bool driver_agree(struct driver_group *group)
+{
+    MPI_Request request;
+
+    MPI_Iallreduce(MPI_IN_PLACE, &group->verdict, 1, MPI_INT, MPI_MAX, group->comm, &request);
+    driver_wait(group, &request);
+    return group->verdict == DRIVER_PASS;
+}
+
+/* Rank 0 prints what the ranks have found. */
+static void report_problems(const struct driver_group *group)
+{
+    char *all = driver_alloc((size_t)group->ranks, DRIVER_PROBLEM_MAX);
+    int found = 0;
+
+    MPI_Gather(group->problem, DRIVER_PROBLEM_MAX, MPI_CHAR, all, DRIVER_PROBLEM_MAX, MPI_CHAR, 0,
+               group->comm);
+    bh_progress_clear(&progress);
+    for (int rank = 0; rank < group->ranks && group->rank == 0; rank++) {
+        const char *problem = all + (size_t)rank * DRIVER_PROBLEM_MAX;
+        if (problem[0] != '\0' && found++ < PROBLEMS_SHOWN)
+            fprintf(stderr, "%s: rank %d of %d: %s\n", program_name, rank, group->ranks, problem);
+    }
+    if (found > PROBLEMS_SHOWN)
+        fprintf(stderr, "%s: and %d more ranks\n", program_name, found - PROBLEMS_SHOWN);
+    free(all);
+}
+
+/* All ranks get rank 0's verdict. Those that wait for it leave the processors to the others. */
+static int share_verdict(int verdict)
+{
+    MPI_Request request;
+
+    MPI_Ibcast(&verdict, 1, MPI_INT, 0, MPI_COMM_WORLD, &request);
+    wait_asleep(&request, LONG_NAP_NS);
+    return verdict;
+}
+
+/* ---- groups -------------------------------------------------------------------------------- */
+
+static void create_heap(struct driver_group *group)
+{
+    const struct alps_create_options options = {
+        .struct_size = sizeof options,
+        .size = driver_options.size < FIRST_SIZE ? driver_options.size : FIRST_SIZE,
+        .capacity = driver_options.size,
+    };
+    int length;
+
+    if (driver_options.heap != NULL)
+        length = snprintf(heap_name, sizeof heap_name, "%s", driver_options.heap);
+    else
+        length = snprintf(heap_name, sizeof heap_name, "/dev/shm/%s.%ld-%llx", program_name,
+                          (long)getpid(), (unsigned long long)bh_clock_ns());
+    if ((size_t)length >= sizeof heap_name) {
+        driver_note(group, DRIVER_FAIL, "the path of the heap is too long");
+        return;
+    }
+    int error = create_named(&options);
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "cannot create the heap: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+}
+
+static void *address_wanted(int rank)
+{
+    uint64_t stride = (driver_options.size + GIB - 1) / GIB * GIB + 2 * MIB;
+    uint64_t address = HINTS_START + (uint64_t)rank * stride;
+
+    return address + stride <= HINTS_END ? (void *)(uintptr_t)address : NULL;
+}
+
+/* No two ranks may have the heap at the same address: there, raw pointers would work as well. */
+static void compare_addresses(struct driver_group *group)
+{
+    const alps_ptr_t any = 1;
+    uint64_t mine = (uint64_t)(uintptr_t)alps_deref(group->heap, any) - any;
+    uint64_t *all = driver_alloc((size_t)group->ranks, sizeof *all);
+
+    MPI_Allgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, group->comm);
+    for (int rank = 0; rank < group->rank; rank++) {
+        if (all[rank] == mine)
+            driver_note(group, DRIVER_FAIL, "has the heap at the same address as rank %d, 0x%llx",
+                        rank, (unsigned long long)mine);
+    }
+    free(all);
+}
+
+/* Rank 0 makes the heap and all open it. False, in all of them, if that has failed in one. */
+static bool open_heap(struct driver_group *group)
+{
+    struct alps_open_options options = {
+        .struct_size = sizeof options,
+        .map_hint = address_wanted(group->rank),
+    };
+
+    if (group->rank == 0)
+        create_heap(group);
+    if (!driver_agree(group))
+        return false;
+    char path[PATH_MAX];
+    memcpy(path, heap_name, sizeof path);
+    MPI_Bcast(path, sizeof path, MPI_CHAR, 0, group->comm);
+    int error = alps_heap_open(path, &options, &group->heap);
+    if (error == -ENOENT)
+        driver_note(group, DRIVER_SKIP, "does not share %s with rank 0", path);
+    else if (error != 0)
+        driver_note(group, DRIVER_FAIL, "cannot open the heap: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    if (!driver_agree(group))
+        return false;
+    compare_addresses(group);
+    return driver_agree(group);
+}
+
+/* Runs the program in a group of the first ranks. The verdict, as far as this rank knows it. */
+static int run_group(const struct driver_program *program, int rank, int ranks)
+{
+    struct driver_group group = {.rank = rank, .ranks = ranks};
+
+    MPI_Comm_split(MPI_COMM_WORLD, rank < ranks ? 0 : MPI_UNDEFINED, rank, &group.comm);
+    if (group.comm == MPI_COMM_NULL)
+        return DRIVER_PASS;
+    bool opened = open_heap(&group);
+    remove_name();
+    if (opened)
+        program->run(&group);
+    int error = alps_heap_close(group.heap);
+    if (error != 0)
+        driver_note(&group, DRIVER_FAIL, "cannot close the heap: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    if (!driver_agree(&group))
+        report_problems(&group);
+    if (opened && driver_options.keep && rank == 0)
+        printf("# kept: %s\n", heap_name);
+    MPI_Comm_free(&group.comm);
+    return group.verdict;
+}
+
+/* ---- repetitions and results --------------------------------------------------------------- */
+
+void driver_begin(struct driver_group *group)
+{
+    group->repetitions++;
+    group->start_ns = bh_clock_ns();
+}
+
+bool driver_is_over(struct driver_group *group, uint64_t round)
+{
+    char label[64];
+
+    if (group->rank != 0)
+        return false;
+    uint64_t done = driver_options.iterations != 0 ? round : bh_clock_ns() - group->start_ns;
+    bool over = round >= ROUNDS_MIN && done >= repetition_work;
+    snprintf(label, sizeof label, "%d rank%s, repetition %llu of %llu", group->ranks,
+             group->ranks == 1 ? "" : "s", (unsigned long long)group->repetitions,
+             (unsigned long long)driver_options.repeat);
+    bh_progress_update(&progress, work_done + (over ? repetition_work : done), label);
+    if (over)
+        work_done += repetition_work;
+    return over;
+}
+
+void driver_write_detail(const char *record, const bh_field_t *fields, size_t count)
+{
+    bh_write(&details, record, fields, count);
+}
+
+void driver_write_line(const char *record, const bh_field_t *fields, size_t count)
+{
+    bh_progress_clear(&progress);
+    bh_write(&details, record, fields, count);
+    bh_write(&lines, record, fields, count);
+}
+
+/* "Open MPI v4.1.4": what comes before the details of how it was built. */
+static void name_mpi_library(char name[MPI_MAX_LIBRARY_VERSION_STRING])
+{
+    int length;
+
+    MPI_Get_library_version(name, &length);
+    name[strcspn(name, ",\r\n")] = '\0';
+}
+
+static void describe_run(const struct driver_program *program, int ranks, int argc, char **argv)
+{
+    char library[MPI_MAX_LIBRARY_VERSION_STRING];
+    bh_field_t fields[6 + DESCRIPTION_MAX];
+    size_t count = 0;
+
+    name_mpi_library(library);
+    fields[count++] = bh_text("mpi", library);
+    fields[count++] = bh_count("mpi_ranks", (uint64_t)ranks);
+    fields[count++] =
+        bh_text("heap", driver_options.heap == NULL ? "/dev/shm" : driver_options.heap);
+    fields[count++] = bh_count("heap_bytes", driver_options.size);
+    fields[count++] = bh_count("warmup", driver_options.warmup);
+    fields[count++] = bh_count("seed", driver_options.seed);
+    count += program->describe(fields + count);
+    bh_write_machine(&details, program->name, alps_version(), argc, argv, fields, count);
+    bh_write_machine(&lines, program->name, alps_version(), argc, argv, fields, count);
+}
+
+static int start_output(const struct driver_program *program, int ranks, int argc, char **argv)
+{
+    const char *path;
+
+    if (bh_writer_open(&details, driver_options.json, NULL, NULL, &path) != 0 ||
+        bh_writer_open(&lines, NULL, driver_options.csv, stdout, &path) != 0) {
+        fprintf(stderr, "%s: %s: %s\n", program_name, path, strerror(errno));
+        return DRIVER_FAIL;
+    }
+    describe_run(program, ranks, argc, argv);
+    repetition_work =
+        driver_options.iterations != 0 ? driver_options.iterations : driver_options.duration_ns;
+    bh_progress_start(&progress,
+                      driver_options.ranks.count * driver_options.repeat * repetition_work);
+    return DRIVER_PASS;
+}
+
+static int finish_output(int verdict)
+{
+    bh_progress_clear(&progress);
+    if ((bh_writer_close(&details) | bh_writer_close(&lines)) != 0) {
+        fprintf(stderr, "%s: not all results could be written\n", program_name);
+        verdict = DRIVER_FAIL;
+    }
+    printf("RESULT: %s\n", verdicts[verdict]);
+    fflush(stdout);
+    return verdict;
+}
+
+/* ---- the command line and the start -------------------------------------------------------- */
+
+/* A number that mpirun gives each rank, known before MPI_Init; fallback without mpirun. */
+static long launcher_number(const char *variable, long fallback)
+{
+    const char *text = getenv(variable);
+
+    return text == NULL ? fallback : strtol(text, NULL, 10);
+}
+
+static const char *check_options(const struct driver_program *program)
+{
+    if (driver_options.keep && driver_options.ranks.count > 1)
+        return "--keep leaves one heap: give one number of --ranks";
+    return program->check_options();
+}
+
+static void print_help(const struct driver_program *program, const bh_option_t *options)
+{
+    printf("usage: mpirun [-np N] %s [OPTION]...\n%s\n\n", program->name, program->purpose);
+    bh_options_describe(options, stdout);
+    puts("\nExit status: 0 all well, 1 a failure, 2 wrong usage, 77 the ranks share no memory.");
+}
+
+/* -1 if there is something to run, otherwise the exit code. */
+static int parse(const struct driver_program *program, int argc, char **argv)
+{
+    static bh_option_t options[BH_OPTIONS_MAX + 1];
+    char error[BH_ERROR_MAX];
+    const char *problem = error;
+    bool speaks = launcher_number("OMPI_COMM_WORLD_RANK", 0) == 0;
+    size_t count = 0;
+
+    for (const bh_option_t *own = program->options; own->name != NULL; own++)
+        options[count++] = *own;
+    memcpy(options + count, common_options, sizeof common_options);
+    if (bh_options_parse(options, argc, argv, error) != 0 ||
+        (!driver_options.help && !driver_options.version &&
+         (problem = check_options(program)) != NULL)) {
+        if (speaks)
+            fprintf(stderr, "%s: %s\nTry %s --help.\n", program->name, problem, program->name);
+        return exit_codes[DRIVER_USAGE];
+    }
+    if (!driver_options.help && !driver_options.version)
+        return -1;
+    if (speaks && driver_options.help)
+        print_help(program, options);
+    else if (speaks)
+        printf("%s %s\n", program->name, alps_version());
+    return exit_codes[DRIVER_PASS];
+}
+
+/* Ranks that wait must not spin if there are more of them than processors. mpirun sees to it unless
+ * it was told of processors that do not exist. */
+static void yield_if_crowded(void)
+{
+    if (launcher_number("OMPI_COMM_WORLD_LOCAL_SIZE", 1) > sysconf(_SC_NPROCESSORS_ONLN))
+        setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
+}
+
+/* mpirun gives the ranks a pipe for stderr, and no progress would show. If its own is a terminal,
+ * rank 0 uses that. */
+static void borrow_terminal(void)
+{
+    char path[64];
+
+    if (launcher_number("OMPI_COMM_WORLD_RANK", -1) != 0)
+        return;
+    snprintf(path, sizeof path, "/proc/%ld/fd/2", (long)getppid());
+    int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (isatty(fd))
+        dup2(fd, STDERR_FILENO);
+    close(fd);
+}
+
+/* Takes all ranks if --ranks does not say how many. */
+static int settle_ranks(int rank, int ranks)
+{
+    bh_list_t *list = &driver_options.ranks;
+
+    if (list->count == 0)
+        *list = (bh_list_t){.count = 1, .items = {(uint64_t)ranks}};
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i] <= (uint64_t)ranks)
+            continue;
+        if (rank == 0)
+            fprintf(stderr, "%s: --ranks %llu: there are only %d; start more by mpirun -np\n",
+                    program_name, (unsigned long long)list->items[i], ranks);
+        return DRIVER_USAGE;
+    }
+    return DRIVER_PASS;
+}
+
+int driver_main(const struct driver_program *program, int argc, char **argv)
+{
+    int rank, ranks;
+
+    int code = parse(program, argc, argv);
+    if (code >= 0)
+        return code;
+    program_name = program->name;
+    yield_if_crowded();
+    borrow_terminal();
+    watch_signals();
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+
+    int verdict = settle_ranks(rank, ranks);
+    if (verdict == DRIVER_PASS && rank == 0)
+        verdict = start_output(program, ranks, argc, argv);
+    verdict = share_verdict(verdict);
+    for (size_t i = 0; i < driver_options.ranks.count && verdict == DRIVER_PASS; i++)
+        verdict = share_verdict(run_group(program, rank, (int)driver_options.ranks.items[i]));
+    if (rank == 0)
+        verdict = finish_output(verdict);
+    verdict = share_verdict(verdict);
+    MPI_Finalize();
+    return exit_codes[verdict];
+}

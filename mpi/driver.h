@@ -1,0 +1,96 @@
+/* What the MPI drivers share: the command line, groups of ranks on one heap, results, the verdict.
+ *
+ * A driver describes itself in a struct driver_program, and its main is
+ *
+ *     return driver_main(&program, argc, argv);
+ *
+ * For each number n of --ranks, driver_main puts the first n ranks in a group, makes a heap that
+ * each of them maps at another address, and calls program.run in each. The other ranks sleep
+ * meanwhile. Rank 0 is in every group; it alone prints.
+ *
+ * Failures: a rank that finds something wrong calls driver_note and goes on to the next collective
+ * call that the group makes together, driver_agree for one. There all learn of it and leave. So no
+ * rank waits for one that has gone, and all end with the same exit code. */
+#ifndef MPI_DRIVER_H
+#define MPI_DRIVER_H
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <alps/alps.h>
+
+#include "harness/options.h"
+#include "harness/record.h"
+
+#define DRIVER_PROBLEM_MAX 512
+
+/* From best to worst, so that a group's verdict is the maximum of its ranks'. */
+enum driver_verdict { DRIVER_PASS, DRIVER_SKIP, DRIVER_USAGE, DRIVER_FAIL };
+
+/* The options that all drivers have. */
+struct driver_options {
+    const char *heap;     /* path of the heap; NULL: a name of our own in /dev/shm */
+    uint64_t size;        /* bytes that the heap may grow to */
+    bool keep;            /* the heap stays when all is done */
+    bh_list_t ranks;      /* sizes of the groups */
+    uint64_t duration_ns; /* of a repetition, unless iterations is given */
+    uint64_t iterations;  /* rounds of a repetition; 0: as many as fit in its time */
+    uint64_t warmup;      /* rounds before the first repetition */
+    uint64_t repeat;      /* repetitions */
+    uint64_t seed;
+    const char *json;
+    const char *csv;
+    bool help;
+    bool version;
+};
+extern struct driver_options driver_options;
+
+struct driver_group {
+    MPI_Comm comm;
+    int rank, ranks; /* in comm */
+    alps_heap_t *heap;
+    int verdict;                      /* worst that this rank knows of, enum driver_verdict */
+    char problem[DRIVER_PROBLEM_MAX]; /* what this rank has found, or "" */
+    uint64_t repetitions;             /* begun in this group */
+    uint64_t start_ns;                /* of the present repetition */
+};
+
+struct driver_program {
+    const char *name;
+    const char *purpose;
+    const bh_option_t *options;             /* beyond the common ones */
+    const char *(*check_options)(void);     /* NULL, or what is wrong with the options as a whole */
+    size_t (*describe)(bh_field_t *fields); /* for the record of the machine, at most 8 fields */
+    void (*run)(struct driver_group *group);
+};
+
+int driver_main(const struct driver_program *program, int argc, char **argv);
+
+/* Notes what is wrong, and how bad that is. A rank's first problem is the one that is reported. */
+void driver_note(struct driver_group *group, enum driver_verdict verdict, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Completes a collective call of the group. Where ranks outnumber the processors, those that wait
+ * sleep: however much they yield, they would keep the others from theirs. */
+void driver_wait(const struct driver_group *group, MPI_Request *request);
+
+/* True if no rank of the group has failed. All of them call it. */
+bool driver_agree(struct driver_group *group);
+
+/* Zeroed memory, to be given back by free. Without memory the job ends at once. */
+void *driver_alloc(size_t count, size_t size);
+
+/* A repetition begins. */
+void driver_begin(struct driver_group *group);
+
+/* On rank 0, whether the repetition ends with its round of this number, from 1; shows the progress.
+ * False on the others: what rank 0 says goes. A repetition has two rounds at least. */
+bool driver_is_over(struct driver_group *group, uint64_t round);
+
+/* For rank 0: a record for JSON alone, and a line of the table, for CSV and JSON too. */
+void driver_write_detail(const char *record, const bh_field_t *fields, size_t count);
+void driver_write_line(const char *record, const bh_field_t *fields, size_t count);
+
+#endif

@@ -1,0 +1,544 @@
+/* alps-mpi-stress: ranks allocate from one heap, read and free each other's blocks, and check
+ * every byte.
+ *
+ * Idea: each rank has a working set of blocks, all filled with patterns of their own. A round:
+ *
+ *   1. Churn: free what is doomed and allocate as many blocks anew, one by one in turn, in all
+ *      ranks at once. So mallocs meet the frees of others in the same slabs.
+ *   2. Fill the new blocks.
+ *   3. Retire a random half. Its pointers are published: dealt out to the other ranks by message,
+ *      in equal shares, so that the blocks of each rank get into the hands of all others.
+ *   4. Verify: each rank its whole working set, and what was published to it.
+ *   5. Doom what was retired, in random order: some blocks are freed by their owner, some by the
+ *      rank that they were published to. Both sides tell which from a hash of the block, without a
+ *      word. The frees are the next round's.
+ *
+ * All ranks agree before step 1 that nothing is wrong, which also keeps frees away from readers,
+ * and on its end, which keeps the other steps out of the time that it takes.
+ *
+ * Reading the clock costs as much as a malloc. So rounds take turns: in even ones the churn is
+ * timed as a whole, from the first rank that begins to the last that ends; in odd ones each call is
+ * timed. The throughput is that of the median round, so that a rank kept off its processor does not
+ * decide it; the latencies show how often that happens. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver.h"
+#include "harness/clock.h"
+#include "harness/histogram.h"
+#include "harness/pattern.h"
+#include "harness/random.h"
+#include "harness/stats.h"
+
+#define KIB (UINT64_C(1) << 10)
+#define LARGE_ONE_IN 256 /* blocks that may be larger than --max-size */
+
+static uint64_t blocks = 10000;
+static uint64_t min_size = 16;
+static uint64_t max_size = 4 * KIB;
+static uint64_t large_size = KIB * KIB;
+static uint64_t remote_frees = 50;
+static bool inject_corruption;
+
+static const bh_option_t options[] = {
+    {.name = "blocks",
+     .letter = 'b',
+     .kind = BH_OPTION_COUNT,
+     .value = &blocks,
+     .argument = "N",
+     .help = "working set of each rank (default 10000)",
+     .min = 2,
+     .max = 4000000},
+    {.name = "min-size",
+     .kind = BH_OPTION_SIZE,
+     .value = &min_size,
+     .argument = "SIZE",
+     .help = "smallest block (default 16)",
+     .min = 1},
+    {.name = "max-size",
+     .kind = BH_OPTION_SIZE,
+     .value = &max_size,
+     .argument = "SIZE",
+     .help = "largest block but for one in 256; small ones are more (default 4K)",
+     .min = 1},
+    {.name = "large-size",
+     .kind = BH_OPTION_SIZE,
+     .value = &large_size,
+     .argument = "SIZE",
+     .help = "largest of the one in 256 (default 1M)",
+     .min = 1},
+    {.name = "remote-frees",
+     .kind = BH_OPTION_COUNT,
+     .value = &remote_frees,
+     .argument = "PERCENT",
+     .help = "frees done by another rank than the owner (default 50)",
+     .max = 100},
+    {.name = "inject-corruption",
+     .kind = BH_OPTION_FLAG,
+     .value = &inject_corruption,
+     .help = "for tests: spoil a byte, so that the run fails"},
+    {.name = NULL},
+};
+
+/* One allocated block: what its contents follow from. Sent as it is, by number of words. */
+struct block {
+    alps_ptr_t ptr; /* ALPS_NULL: not allocated yet, or it could not be */
+    uint64_t size;
+    uint64_t owner; /* rank */
+    uint64_t serial;
+};
+#define BLOCK_WORDS ((int)(sizeof(struct block) / sizeof(uint64_t)))
+
+/* What a rank measures in a repetition. Nothing but words, so that MPI can add them up. */
+struct measures {
+    bh_hist_t malloc_ns;
+    bh_hist_t free_ns;
+    uint64_t mallocs;
+    uint64_t frees;
+    uint64_t remote_frees;
+    uint64_t verified_bytes;
+};
+#define MEASURES_WORDS ((int)(sizeof(struct measures) / sizeof(uint64_t)))
+
+struct stress {
+    struct driver_group *group;
+    bh_rng_t rng;
+    uint64_t serial;   /* of the next block */
+    struct block *set; /* the working set: set_count blocks, the last fresh_count to be had yet */
+    struct block *retired;   /* of this rank: retired_count blocks, by the rank they go to */
+    struct block *published; /* by others to this rank, as many */
+    alps_ptr_t *doomed;      /* what this rank frees next */
+    size_t set_count, fresh_count, retired_count, doomed_count;
+    int *counts, *offsets; /* words of retired for each rank, and of published from it */
+    struct measures *mine;
+    uint64_t rounds;     /* played in all */
+    bh_hist_t *churn_ns; /* of this repetition's even rounds */
+};
+
+/* Results of the repetitions of a group, on rank 0. */
+struct results {
+    struct measures *all; /* of all ranks, in one repetition */
+    bh_hist_t *malloc_ns; /* of all repetitions */
+    bh_hist_t *free_ns;
+    double *mops;
+};
+
+/* ---- a round ------------------------------------------------------------------------------- */
+
+static uint64_t log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most)
+{
+    double size = (double)least * exp(bh_rng_unit(rng) * log((double)(most + 1) / (double)least));
+
+    return size < (double)most ? (uint64_t)size : most;
+}
+
+/* Makes a place in the working set ready for a new block. */
+static void renew(struct stress *s, struct block *block)
+{
+    bool large = large_size > max_size && bh_rng_below(&s->rng, LARGE_ONE_IN) == 0;
+
+    *block = (struct block){
+        .ptr = ALPS_NULL,
+        .size = large ? log_uniform(&s->rng, max_size, large_size)
+                      : log_uniform(&s->rng, min_size, max_size),
+        .owner = (uint64_t)s->group->rank,
+        .serial = s->serial++,
+    };
+}
+
+static bool times_each_call(const struct stress *s)
+{
+    return s->rounds % 2 == 1;
+}
+
+static void free_block(struct stress *s, alps_ptr_t ptr, bool timed)
+{
+    uint64_t start_ns = timed ? bh_clock_ns() : 0;
+    int error = alps_free(s->group->heap, ptr);
+
+    if (timed)
+        bh_hist_record(&s->mine->free_ns, bh_clock_ns() - start_ns);
+    if (error != 0)
+        driver_note(s->group, DRIVER_FAIL, "cannot free block 0x%" PRIx64 ": %s (%s)", ptr,
+                    alps_strerror(error), alps_error_detail());
+}
+
+static void allocate_block(struct stress *s, struct block *block, bool timed)
+{
+    uint64_t start_ns = timed ? bh_clock_ns() : 0;
+
+    block->ptr = alps_malloc(s->group->heap, block->size, ALPS_ANY_NODE);
+    if (timed)
+        bh_hist_record(&s->mine->malloc_ns, bh_clock_ns() - start_ns);
+    if (block->ptr == ALPS_NULL)
+        driver_note(s->group, DRIVER_FAIL, "no block of %" PRIu64 " bytes: %s", block->size,
+                    alps_error_detail());
+}
+
+/* Step 1. */
+static void churn(struct stress *s)
+{
+    struct block *fresh = s->set + s->set_count - s->fresh_count;
+    const bool timed = times_each_call(s);
+
+    for (size_t i = 0; i < s->fresh_count || i < s->doomed_count; i++) {
+        if (i < s->doomed_count)
+            free_block(s, s->doomed[i], timed);
+        if (i < s->fresh_count)
+            allocate_block(s, &fresh[i], timed);
+    }
+    s->mine->mallocs += s->fresh_count;
+    s->mine->frees += s->doomed_count;
+}
+
+/* Ends step 1 for all ranks. They learn whether rank 0 wants this round to be the last. */
+static void settle(struct stress *s, uint64_t start_ns, bool *last)
+{
+    /* The maximum of a negated start is the earliest one. */
+    int64_t words[] = {-(int64_t)start_ns, (int64_t)bh_clock_ns(), *last};
+    MPI_Request request;
+
+    MPI_Iallreduce(MPI_IN_PLACE, words, 3, MPI_INT64_T, MPI_MAX, s->group->comm, &request);
+    driver_wait(s->group, &request);
+    if (!times_each_call(s))
+        bh_hist_record(s->churn_ns, (uint64_t)(words[0] + words[1]));
+    *last = words[2] != 0;
+}
+
+/* Step 2. Whole blocks: what was asked for and what the allocator gave beyond that. */
+static void fill(struct stress *s)
+{
+    for (size_t i = s->set_count - s->fresh_count; i < s->set_count; i++) {
+        struct block *block = &s->set[i];
+        size_t usable = alps_usable_size(s->group->heap, block->ptr);
+        if (block->ptr == ALPS_NULL)
+            continue;
+        if (usable < block->size)
+            driver_note(s->group, DRIVER_FAIL,
+                        "block 0x%" PRIx64 " has %zu usable bytes of %" PRIu64, block->ptr, usable,
+                        block->size);
+        block->size = usable;
+        bh_pattern_fill(alps_deref(s->group->heap, block->ptr), block->size, driver_options.seed,
+                        block->owner, block->serial);
+    }
+}
+
+/* Step 3: blocks taken at random make way for fresh ones. */
+static void retire(struct stress *s)
+{
+    size_t kept = s->set_count - s->retired_count;
+
+    for (size_t last = s->set_count; last > kept; last--) {
+        struct block *chosen = &s->set[bh_rng_below(&s->rng, last)];
+        s->retired[last - 1 - kept] = *chosen;
+        *chosen = s->set[last - 1];
+        renew(s, &s->set[last - 1]);
+    }
+    s->fresh_count = s->retired_count;
+}
+
+static void publish(struct stress *s)
+{
+    MPI_Request request;
+
+    MPI_Ialltoallv(s->retired, s->counts, s->offsets, MPI_UINT64_T, s->published, s->counts,
+                   s->offsets, MPI_UINT64_T, s->group->comm, &request);
+    driver_wait(s->group, &request);
+    unsigned char *bytes = alps_deref(s->group->heap, s->published[0].ptr);
+    if (inject_corruption && s->rounds == 0 && s->group->rank == s->group->ranks - 1 &&
+        bytes != NULL)
+        bytes[s->published[0].size / 2] ^= 1;
+}
+
+/* Step 4. */
+static void verify(struct stress *s, const struct block *list, size_t count)
+{
+    for (const struct block *block = list; block < list + count; block++) {
+        const unsigned char *bytes = alps_deref(s->group->heap, block->ptr);
+        if (bytes == NULL)
+            continue;
+        size_t wrong =
+            bh_pattern_verify(bytes, block->size, driver_options.seed, block->owner, block->serial);
+        if (wrong != BH_PATTERN_OK)
+            driver_note(s->group, DRIVER_FAIL,
+                        "block 0x%" PRIx64 " of rank %" PRIu64 " (its number %" PRIu64 ", %" PRIu64
+                        " bytes): byte %zu is wrong, 0x%02x",
+                        block->ptr, block->owner, block->serial, block->size, wrong, bytes[wrong]);
+        s->mine->verified_bytes += block->size;
+    }
+}
+
+/* Whether the rank that a block was published to frees it. */
+static bool is_given(const struct block *block)
+{
+    return bh_mix64(bh_mix64(driver_options.seed + block->owner) + block->serial) % 100 <
+           remote_frees;
+}
+
+/* Step 5. */
+static void doom(struct stress *s)
+{
+    const uint64_t rank = (uint64_t)s->group->rank;
+
+    s->doomed_count = 0;
+    for (size_t i = 0; i < s->retired_count; i++) {
+        if (!is_given(&s->retired[i]))
+            s->doomed[s->doomed_count++] = s->retired[i].ptr;
+        if (!is_given(&s->published[i]))
+            continue;
+        s->doomed[s->doomed_count++] = s->published[i].ptr;
+        s->mine->remote_frees += s->published[i].owner != rank;
+    }
+    for (size_t left = s->doomed_count; left > 1; left--) {
+        alps_ptr_t *other = &s->doomed[bh_rng_below(&s->rng, left)];
+        alps_ptr_t last = s->doomed[left - 1];
+        s->doomed[left - 1] = *other;
+        *other = last;
+    }
+}
+
+/* False, in all ranks, if one had failed before. last: on rank 0 whether this is to be the last
+ * round, and then on all. */
+static bool play_round(struct stress *s, bool *last)
+{
+    if (!driver_agree(s->group))
+        return false;
+    uint64_t start_ns = bh_clock_ns();
+    churn(s);
+    settle(s, start_ns, last);
+    fill(s);
+    retire(s);
+    publish(s);
+    verify(s, s->set, s->set_count - s->fresh_count);
+    verify(s, s->retired, s->retired_count);
+    verify(s, s->published, s->retired_count);
+    doom(s);
+    s->rounds++;
+    return true;
+}
+
+/* ---- a repetition -------------------------------------------------------------------------- */
+
+static void write_repetition(const struct stress *s, const struct measures *all, uint64_t rounds,
+                             uint64_t elapsed_ns, double mops)
+{
+    const bh_field_t fields[] = {
+        bh_count("ranks", (uint64_t)s->group->ranks),
+        bh_count("repetition", s->group->repetitions),
+        bh_count("rounds", rounds),
+        bh_real("seconds", (double)elapsed_ns / (double)BH_NS_PER_S, 3),
+        bh_count("mallocs", all->mallocs),
+        bh_count("frees", all->frees),
+        bh_count("remote_frees", all->remote_frees),
+        bh_count("verified_bytes", all->verified_bytes),
+        bh_real("mops_per_s", mops, 3),
+        bh_count("malloc_p50_ns", bh_hist_quantile(&all->malloc_ns, 0.5)),
+        bh_count("malloc_p99_ns", bh_hist_quantile(&all->malloc_ns, 0.99)),
+        bh_count("malloc_p999_ns", bh_hist_quantile(&all->malloc_ns, 0.999)),
+        bh_count("malloc_max_ns", bh_hist_max(&all->malloc_ns)),
+        bh_count("free_p50_ns", bh_hist_quantile(&all->free_ns, 0.5)),
+        bh_count("free_p99_ns", bh_hist_quantile(&all->free_ns, 0.99)),
+        bh_count("free_p999_ns", bh_hist_quantile(&all->free_ns, 0.999)),
+        bh_count("free_max_ns", bh_hist_max(&all->free_ns)),
+    };
+
+    driver_write_detail("repetition", fields, sizeof fields / sizeof fields[0]);
+}
+
+/* False, in all ranks, if one has failed. */
+static bool repeat(struct stress *s, struct results *results)
+{
+    uint64_t rounds = 0;
+    bool last;
+
+    memset(s->mine, 0, sizeof *s->mine);
+    memset(s->churn_ns, 0, sizeof *s->churn_ns);
+    driver_begin(s->group);
+    do {
+        last = driver_is_over(s->group, ++rounds);
+        if (!play_round(s, &last))
+            return false;
+    } while (!last);
+    if (!driver_agree(s->group))
+        return false;
+    uint64_t elapsed_ns = bh_clock_ns() - s->group->start_ns;
+    MPI_Reduce(s->mine, results->all, MEASURES_WORDS, MPI_UINT64_T, MPI_SUM, 0, s->group->comm);
+    if (s->group->rank != 0)
+        return true;
+    double calls =
+        2 * (double)s->retired_count * s->group->ranks; /* mallocs and frees of a round */
+    double mops = calls * 1e3 / (double)bh_hist_quantile(s->churn_ns, 0.5);
+    write_repetition(s, results->all, rounds, elapsed_ns, mops);
+    results->mops[s->group->repetitions - 1] = mops;
+    bh_hist_merge(results->malloc_ns, &results->all->malloc_ns);
+    bh_hist_merge(results->free_ns, &results->all->free_ns);
+    return true;
+}
+
+/* ---- a group ------------------------------------------------------------------------------- */
+
+static void write_line(const struct stress *s, const struct results *results)
+{
+    const bh_stats_t mops = bh_stats(results->mops, driver_options.repeat);
+    const bh_field_t fields[] = {
+        bh_count("ranks", (uint64_t)s->group->ranks),
+        bh_real("mops_per_s", mops.median, 3),
+        bh_real("mops_min", mops.min, 3),
+        bh_real("mops_max", mops.max, 3),
+        bh_count("malloc_p50_ns", bh_hist_quantile(results->malloc_ns, 0.5)),
+        bh_count("malloc_p99_ns", bh_hist_quantile(results->malloc_ns, 0.99)),
+        bh_count("malloc_p999_ns", bh_hist_quantile(results->malloc_ns, 0.999)),
+        bh_count("malloc_max_ns", bh_hist_max(results->malloc_ns)),
+        bh_count("free_p50_ns", bh_hist_quantile(results->free_ns, 0.5)),
+        bh_count("free_p99_ns", bh_hist_quantile(results->free_ns, 0.99)),
+        bh_count("free_p999_ns", bh_hist_quantile(results->free_ns, 0.999)),
+        bh_count("free_max_ns", bh_hist_max(results->free_ns)),
+    };
+
+    driver_write_line("summary", fields, sizeof fields / sizeof fields[0]);
+}
+
+/* Rank 0 looks at the heap when every block has been freed and all are quiet. */
+static void inspect(struct driver_group *group)
+{
+    struct alps_check check = {.struct_size = sizeof check};
+    struct alps_stats stats = {.struct_size = sizeof stats};
+
+    int error = alps_heap_check(group->heap, &check);
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "heap check: %s (%" PRIu64 " problems, the first: %s)",
+                    alps_strerror(error), check.problems, check.first);
+    error = alps_heap_stats(group->heap, &stats);
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "heap statistics: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    else if (stats.live_blocks != 0)
+        driver_note(group, DRIVER_FAIL,
+                    "%" PRIu64 " blocks (%" PRIu64
+                    " bytes) are still allocated after all were freed",
+                    stats.live_blocks, stats.live_bytes);
+}
+
+/* Frees what is doomed, and what else this rank has. */
+static void drain(struct stress *s)
+{
+    for (size_t i = 0; i < s->doomed_count; i++)
+        free_block(s, s->doomed[i], false);
+    for (size_t i = 0; i < s->set_count - s->fresh_count; i++)
+        free_block(s, s->set[i].ptr, false);
+}
+
+static void play(struct stress *s, struct results *results)
+{
+    bool last = false;
+
+    for (size_t i = 0; i < s->set_count; i++)
+        renew(s, &s->set[i]);
+    for (uint64_t i = 0; i < driver_options.warmup; i++) {
+        if (!play_round(s, &last))
+            return;
+    }
+    for (uint64_t i = 0; i < driver_options.repeat; i++) {
+        if (!repeat(s, results))
+            return;
+    }
+    drain(s);
+    if (!driver_agree(s->group))
+        return;
+    if (s->group->rank == 0) {
+        inspect(s->group);
+        write_line(s, results);
+    }
+    driver_agree(s->group);
+}
+
+/* Equal shares for all other ranks; a rank alone publishes to itself. */
+static void deal(struct stress *s)
+{
+    const int ranks = s->group->ranks;
+    const size_t others = ranks == 1 ? 1 : (size_t)ranks - 1;
+    size_t share = blocks / 2 / others;
+    int offset = 0;
+
+    share = share == 0 ? 1 : share;
+    s->retired_count = share * others;
+    s->set_count = blocks < s->retired_count ? s->retired_count : blocks;
+    s->fresh_count = s->set_count;
+    for (int rank = 0; rank < ranks; rank++) {
+        s->counts[rank] = rank == s->group->rank && ranks > 1 ? 0 : (int)share * BLOCK_WORDS;
+        s->offsets[rank] = offset;
+        offset += s->counts[rank];
+    }
+}
+
+static void run(struct driver_group *group)
+{
+    struct stress s = {.group = group};
+    struct results results;
+
+    bh_rng_seed(&s.rng, driver_options.seed, (uint64_t)group->rank);
+    s.counts = driver_alloc((size_t)group->ranks, sizeof *s.counts);
+    s.offsets = driver_alloc((size_t)group->ranks, sizeof *s.offsets);
+    deal(&s);
+    s.set = driver_alloc(s.set_count, sizeof *s.set);
+    s.retired = driver_alloc(s.retired_count, sizeof *s.retired);
+    s.published = driver_alloc(s.retired_count, sizeof *s.published);
+    s.doomed = driver_alloc(s.set_count + s.retired_count, sizeof *s.doomed);
+    s.mine = driver_alloc(1, sizeof *s.mine);
+    s.churn_ns = driver_alloc(1, sizeof *s.churn_ns);
+    results.all = driver_alloc(1, sizeof *results.all);
+    results.malloc_ns = driver_alloc(1, sizeof *results.malloc_ns);
+    results.free_ns = driver_alloc(1, sizeof *results.free_ns);
+    results.mops = driver_alloc(driver_options.repeat, sizeof *results.mops);
+
+    play(&s, &results);
+
+    free(results.mops);
+    free(results.free_ns);
+    free(results.malloc_ns);
+    free(results.all);
+    free(s.churn_ns);
+    free(s.mine);
+    free(s.doomed);
+    free(s.published);
+    free(s.retired);
+    free(s.set);
+    free(s.offsets);
+    free(s.counts);
+}
+
+/* ---- the program --------------------------------------------------------------------------- */
+
+static const char *check_options(void)
+{
+    return min_size > max_size ? "--min-size is larger than --max-size" : NULL;
+}
+
+static size_t describe(bh_field_t *fields)
+{
+    size_t count = 0;
+
+    fields[count++] = bh_count("blocks", blocks);
+    fields[count++] = bh_count("min_size", min_size);
+    fields[count++] = bh_count("max_size", max_size);
+    fields[count++] = bh_count("large_size", large_size);
+    fields[count++] = bh_count("remote_frees_percent", remote_frees);
+    return count;
+}
+
+static const struct driver_program program = {
+    .name = "alps-mpi-stress",
+    .purpose =
+        "Ranks allocate from one heap, read and free each other's blocks, and check every byte.",
+    .options = options,
+    .check_options = check_options,
+    .describe = describe,
+    .run = run,
+};
+
+int main(int argc, char **argv)
+{
+    return driver_main(&program, argc, argv);
+}
