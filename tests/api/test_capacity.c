@@ -61,7 +61,7 @@ TEST(capacity, a_full_heap_is_usable_again_to_the_same_count)
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct blocks blocks = {0};
         size_t count = heap_fill(heap, sizes[i], &blocks);
-        CHECK(count * sizes[i] > capacity / 16 * 10);
+        CHECK(count * sizes[i] > capacity / 8 * 5);
         for (unsigned round = 0; round < rounds; round++) {
             for (int again = 0; again < 3; again++)
                 CHECK_ERRNO(alps_malloc(heap, sizes[i], ALPS_ANY_NODE), ENOMEM);

@@ -1,0 +1,228 @@
+#!/usr/bin/env bash
+# Tests of alps-mpi-stress: its options, results, verdicts, and what it leaves when it is killed.
+# DRIVER is the program, MPIRUN the launcher, ALPS_TOOL the tool alps.
+driver=${DRIVER:?DRIVER names the program}
+mpirun=${MPIRUN:?MPIRUN names the launcher}
+tool=${ALPS_TOOL:?ALPS_TOOL names the tool}
+. "$(dirname "$0")/../support/program.sh"
+. "$(dirname "$0")/../../mpi/env.sh"
+export TMPDIR=$dir/tmp # Open MPI's session directories
+mkdir "$TMPDIR"
+
+job=
+clean_up() {
+    [ -z "$job" ] || kill "$job" 2>/dev/null
+    rm -f /dev/shm/alps-mpi-stress."$$"-*
+}
+
+# ranks STATUS N OPTION...: a job of N ranks.
+ranks() {
+    local status=$1 number=$2
+    shift 2
+    run "$status" "$mpirun" --timeout 120 -np "$number" "$driver" "$@"
+}
+
+heaps() {
+    find /dev/shm -maxdepth 1 -name 'alps-mpi-stress.*' | sort
+}
+heaps_before=$(heaps)
+
+# lines PATTERN FILE: how many lines match.
+lines() {
+    grep -Ec -- "$1" "$2"
+}
+
+small='--blocks 300 --warmup 1 --iterations 4 --size 64M'
+
+# ---- the command line, without mpirun ----
+
+run 0 "$driver" --help
+says '^usage: mpirun \[-np N\] alps-mpi-stress \[OPTION\]'
+for option in ranks duration iterations warmup repeat seed heap size keep json csv blocks min-size \
+    max-size large-size remote-frees; do
+    says " --$option"
+done
+run 0 "$driver" --version
+says '^alps-mpi-stress [0-9]+\.[0-9]+\.[0-9]+$'
+while read -r arguments; do
+    # shellcheck disable=SC2086 # words
+    run 2 "$driver" $arguments
+    warns '^alps-mpi-stress: .'
+    warns '^Try alps-mpi-stress --help\.$'
+done <<'BAD'
+--bogus
+argument
+--blocks 1
+--blocks x
+--blocks
+--ranks 0
+--ranks 1,,2
+--min-size 5000 --max-size 4096
+--min-size 0
+--remote-frees 101
+--size 1M
+--duration 3parsecs
+--repeat 0
+--keep --ranks 1,2
+BAD
+
+ranks 2 2 --bogus
+equals "messages of two ranks" "$(lines '^alps-mpi-stress: ' "$dir/err")" 1
+ranks 2 2 --ranks 1,3
+warns '^alps-mpi-stress: --ranks 3: there are only 2; start more by mpirun -np$'
+
+# ---- results ----
+
+# shellcheck disable=SC2086 # words
+ranks 0 4 --ranks 1,2,4 --repeat 2 $small --json "$dir/json-lines" --csv "$dir/csv"
+says '^# +ranks +mops_per_s '
+says '^RESULT: PASS$'
+equals "lines of the table" "$(lines '^ +[124] ' "$dir/out")" 3
+equals "what is said on stderr" "$(cat "$dir/err")" ""
+is_json "$dir/json-lines"
+equals "machine records" "$(lines '"record":"machine"' "$dir/json-lines")" 1
+equals "repetition records" "$(lines '"record":"repetition"' "$dir/json-lines")" 6
+equals "summary records" "$(lines '"record":"summary"' "$dir/json-lines")" 3
+for count in 1 2 4; do
+    equals "summaries of $count ranks" \
+        "$(lines "\"record\":\"summary\",\"ranks\":$count," "$dir/json-lines")" 1
+done
+equals "repetitions of 4 rounds" "$(lines '"rounds":4,' "$dir/json-lines")" 6
+# What 4 rounds of 150 blocks a rank come to; half of the frees in groups are another rank's.
+equals "mallocs of a rank alone" \
+    "$(sed -n 's/.*"ranks":1,.*"mallocs":\([0-9]*\),.*/\1/p' "$dir/json-lines" | sort -u)" 600
+equals "remote frees of a rank alone" \
+    "$(sed -n 's/.*"ranks":1,.*"remote_frees":\([0-9]*\),.*/\1/p' "$dir/json-lines" | sort -u)" 0
+remote=$(sed -n 's/.*"ranks":4,.*"remote_frees":\([0-9]*\),.*/\1/p' "$dir/json-lines" | head -1)
+checks=$((checks + 1))
+if [ "$remote" -lt 1000 ] || [ "$remote" -gt 1400 ]; then
+    complain "$remote remote frees of 2400, not about half"
+fi
+equals "CSV: lines of results" "$(lines '^[124],' "$dir/csv")" 3
+equals "CSV: headers" "$(lines '^ranks,mops_per_s,mops_min,mops_max,malloc_p50_ns,' "$dir/csv")" 1
+
+ranks 0 3 --duration 50ms --blocks 100 --json "$dir/json-lines"
+equals "all ranks by default" "$(lines '"record":"summary","ranks":3,' "$dir/json-lines")" 1
+
+# The same seed, the same work.
+work() {
+    # shellcheck disable=SC2086 # words
+    ranks 0 2 $small --seed "$1" --json "$dir/json-lines"
+    sed -n 's/.*"verified_bytes":\([0-9]*\).*/\1/p' "$dir/json-lines"
+}
+seven=$(work 7)
+equals "work by the seed" "$(work 7)" "$seven"
+[ "$(work 8)" != "$seven" ] || complain "another seed, the same work"
+
+# ---- kinds of work ----
+
+while read -r number arguments; do
+    # shellcheck disable=SC2086 # words
+    ranks 0 "$number" --warmup 2 --iterations 6 $arguments
+    says '^RESULT: PASS$'
+done <<'GOOD'
+2 --blocks 500 --remote-frees 0
+3 --blocks 500 --remote-frees 100
+2 --blocks 2
+4 --blocks 3
+2 --blocks 2000 --min-size 1 --max-size 1
+2 --blocks 100 --min-size 64K --max-size 64K
+3 --blocks 20 --min-size 1M --max-size 8M --large-size 40M
+2 --blocks 2000 --min-size 16 --max-size 200K --large-size 10M
+GOOD
+
+# ---- what must not pass ----
+
+for number in 1 3; do
+    # shellcheck disable=SC2086 # words
+    ranks 1 "$number" $small --inject-corruption
+    warns '^alps-mpi-stress: rank 0 of .: block 0x[0-9a-f]+ of rank .* byte [0-9]+ is wrong, 0x'
+    says '^RESULT: FAIL$'
+done
+ranks 1 2 --size 16M --blocks 10000 --iterations 4
+warns '^alps-mpi-stress: rank [01] of 2: no block of [0-9]+ bytes: .'
+says '^RESULT: FAIL$'
+
+echo precious >"$dir/file"
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --heap "$dir/file"
+warns "cannot create the heap: .*$dir/file"
+equals "a file that was there" "$(cat "$dir/file")" precious
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --heap "$dir/absent/heap"
+warns "cannot create the heap: .*$dir/absent/heap"
+# shellcheck disable=SC2086 # words
+ranks 1 1 $small --json "$dir/absent/json"
+warns "^alps-mpi-stress: $dir/absent/json: No such file or directory$"
+if [ -c /dev/full ]; then
+    # shellcheck disable=SC2086 # words
+    ranks 1 1 $small --csv /dev/full
+    warns 'not all results could be written'
+    says '^RESULT: FAIL$'
+fi
+
+# ---- the heap's file ----
+
+# shellcheck disable=SC2086 # words
+ranks 0 2 $small --heap "$dir/heap"
+[ ! -e "$dir/heap" ] || complain "the heap is still there"
+# shellcheck disable=SC2086 # words
+ranks 0 2 $small --heap "$dir/heap" --keep
+says "^# kept: $dir/heap$"
+run 0 "$tool" check "$dir/heap"
+run 0 "$tool" stat --json "$dir/heap"
+equals "blocks in a kept heap" "$(field live_blocks)" 0
+
+# ---- killed ----
+
+# Starts a job that would take long, and waits until it works; sets job.
+start() {
+    : >"$dir/out"
+    "$mpirun" -np 3 "$driver" --duration 100s --blocks 1000 --json "$dir/json-lines" \
+        >"$dir/out" 2>"$dir/err" </dev/null &
+    job=$!
+    until grep -q '^# ' "$dir/out"; do
+        kill -0 "$job" 2>/dev/null || break
+        sleep 0.02
+    done
+}
+
+# ends: the job does, not as if all were well, and nothing is left of it.
+ends() {
+    local status
+    wait "$job"
+    status=$?
+    job=
+    checks=$((checks + 1))
+    [ "$status" -ne 0 ] || complain "a job that was killed succeeds"
+    equals "heaps after a kill" "$(heaps)" "$heaps_before"
+    for _ in $(seq 100); do
+        pgrep -f "$driver --duration 100s" >/dev/null || return 0
+        sleep 0.1
+    done
+    complain "a rank lives on: $(pgrep -af "$driver --duration 100s")"
+}
+
+for delay in 0 0.05 0.3; do
+    start
+    sleep "$delay"
+    kill -TERM "$job"
+    ends
+done
+start
+sleep 0.2
+kill -INT "$job"
+ends
+for victim in 0 2; do
+    start
+    sleep 0.3
+    pid=$(pgrep -f "$driver --duration 100s" -P "$job" | sed -n "$((victim + 1))p")
+    kill -KILL "$pid" || complain "no rank $victim to kill"
+    ends
+done
+is_json "$dir/json-lines"
+equals "the machine in the results of a killed run" \
+    "$(lines '"record":"machine"' "$dir/json-lines")" 1
+
+equals "heaps at the end" "$(heaps)" "$heaps_before"
+verdict
