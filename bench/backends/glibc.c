@@ -38,7 +38,11 @@ static const char *glibc_backend_open(const struct backend_config *config)
         return "no libc.so.6 in this process";
     libc_malloc = (void *(*)(size_t))(uintptr_t)dlsym(library, "malloc");
     libc_free = (void (*)(void *))(uintptr_t)dlsym(library, "free");
-    return libc_malloc != NULL && libc_free != NULL ? NULL : "no malloc in libc.so.6";
+    if (libc_malloc == NULL || libc_free == NULL)
+        return "no malloc in libc.so.6";
+    /* Its first malloc sets it up, and counts on being the only thread by then. */
+    libc_free(libc_malloc(1));
+    return NULL;
 }
 
 const struct backend backend_glibc = {
