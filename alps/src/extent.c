@@ -89,8 +89,8 @@ static void unclaim(struct instance *instance, uint64_t first, uint64_t count)
         fam_store_release(layout_state(l, first + i), SPAN_FREE);
 }
 
-/* Claims exactly these spans. 0; -EAGAIN if somebody else was faster; -ENOMEM if there is no memory
- * behind them. */
+/* Claims exactly these spans, whether there is memory behind them or not. 0; -EAGAIN if somebody
+ * else was faster; -ENOMEM if there is no memory for a zone's metadata. */
 static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
 {
     struct layout *l = &instance->layout;
@@ -109,9 +109,18 @@ static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
             return -EAGAIN;
         }
     }
-    int rc = layout_back_spans(l, first, count);
-    if (rc != 0)
-        unclaim(instance, first, count);
+    return 0;
+}
+
+/* The same, with memory behind them; -ENOMEM if there is none. */
+static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t count)
+{
+    int rc = claim_run(instance, first, count);
+    if (rc == 0) {
+        rc = layout_back_spans(&instance->layout, first, count);
+        if (rc != 0)
+            unclaim(instance, first, count);
+    }
     return rc;
 }
 
@@ -139,7 +148,7 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
             break;
         uint64_t start = align_first(s, run.first);
         if (start + s->count <= run.end) {
-            int rc = claim_run(instance, start, s->count);
+            int rc = claim_backed_run(instance, start, s->count);
             if (rc == 0)
                 *first = start;
             if (rc != -EAGAIN)
@@ -177,7 +186,7 @@ static int claim_across(struct instance *instance, const struct search *s, int n
             end = run.end;
             uint64_t aligned = align_first(s, start);
             if (aligned + s->count <= end) {
-                int rc = claim_run(instance, aligned, s->count);
+                int rc = claim_backed_run(instance, aligned, s->count);
                 if (rc == 0)
                     *first = aligned;
                 if (rc != -EAGAIN)
@@ -354,26 +363,33 @@ int extent_grow(struct instance *instance, uint64_t count)
     return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);
 }
 
-void extent_trim(struct instance *instance, uint64_t zone, uint64_t unit)
+bool extent_zone_unused(const struct layout *l, uint64_t zone)
+{
+    uint64_t first = zone << l->zone_shift;
+    struct run run = next_run(l, zone, first, false);
+    return run.first == first && run.end == first + layout_zone_spans(l, zone);
+}
+
+void extent_trim(struct instance *instance, uint64_t zone)
 {
     struct layout *l = &instance->layout;
     struct layout_zone *z = layout_zone(l, zone);
-    uint64_t zone_first = zone << l->zone_shift;
+    uint64_t zone_first = zone << l->zone_shift, chunk_spans = (uint64_t)1 << l->chunk_shift;
     uint64_t spans = layout_zone_spans(l, zone);
-    for (uint64_t at = 0; at < spans; at += unit) {
-        uint64_t count = min_u64(unit, spans - at);
-        uint64_t chunks = (count + ((uint64_t)1 << l->chunk_shift) - 1) >> l->chunk_shift;
-        uint64_t bits = (chunks >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << chunks) - 1)
-                        << (at >> l->chunk_shift);
-        if ((fam_load_acquire(&z->backed) & bits) == 0)
+    /* The rest of a chunk that exists in part may come and be used at any time. */
+    if (spans < layout_zone_limit(l, zone))
+        spans &= ~(chunk_spans - 1);
+    for (uint64_t at = 0; at < spans; at += chunk_spans) {
+        uint64_t first = zone_first + at, count = min_u64(chunk_spans, spans - at);
+        uint64_t bit = (uint64_t)1 << (at >> l->chunk_shift);
+        if ((fam_load_acquire(&z->backed) & bit) == 0)
             continue;
         /* Held as a claimed run, so that nobody relies on the memory while it goes. */
-        struct run run = next_run(l, zone, zone_first + at, false);
-        if (run.first != zone_first + at || run.end < run.first + count ||
-            claim_run(instance, run.first, count) != 0)
+        struct run run = next_run(l, zone, first, false);
+        if (run.first != first || run.end < first + count || claim_run(instance, first, count) != 0)
             continue;
-        fam_and(&z->backed, ~bits);
-        region_punch(&l->region, layout_span_offset(l, run.first), count << SPAN_SHIFT);
-        extent_release(instance, run.first, count);
+        fam_and(&z->backed, ~bit);
+        region_punch(&l->region, layout_span_offset(l, first), count << SPAN_SHIFT);
+        extent_release(instance, first, count);
     }
 }

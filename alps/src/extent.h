@@ -36,8 +36,10 @@ uint64_t extent_length(const struct layout *layout, uint64_t first);
  * capacity does not allow it. */
 int extent_grow(struct instance *instance, uint64_t count);
 
-/* Gives memory behind free spans of a zone back, in pieces of unit spans (a power of two, at least
- * a chunk). */
-void extent_trim(struct instance *instance, uint64_t zone, uint64_t unit);
+/* Whether all spans of a zone are free. */
+bool extent_zone_unused(const struct layout *l, uint64_t zone);
+
+/* Gives the memory behind free spans of a zone back, chunk by chunk. */
+void extent_trim(struct instance *instance, uint64_t zone);
 
 #endif

@@ -243,6 +243,24 @@ static void look(const struct layout *l, uint64_t index,
 }
 
 #if ALPS_PARANOID
+static void mirror_verify(const struct cache_slab *slab, struct alps_check *check)
+{
+    struct finding f = {""};
+    unsigned used = 0;
+    for (unsigned w = 0; w < slab->words; w++) {
+        uint64_t allocated = fam_load(&slab->allocated[w]);
+        used += count_bits(slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w));
+        if (allocated != slab->mirror[w])
+            wrong(&f, "C1: word %u of the slab at span %llu is %llx, its copy %llx", w,
+                  (ull)slab->span, (ull)allocated, (ull)slab->mirror[w]);
+    }
+    if (used != slab->used)
+        wrong(&f, "C2: the slab at span %llu has %u blocks in use and counts %u", (ull)slab->span,
+              used, slab->used);
+    if (f.text[0] != '\0' && check->problems++ == 0)
+        snprintf(check->first, sizeof check->first, "%s", f.text);
+}
+
 void heap_verify(alps_heap_t *heap, alps_ptr_t p)
 {
     const struct layout *l = heap_layout(heap);
@@ -253,17 +271,12 @@ void heap_verify(alps_heap_t *heap, alps_ptr_t p)
     struct alps_check check = {.struct_size = sizeof check};
     look(l, span, span_wrong, &check);
     const struct cache_slab *slab = heap_is_current(heap) ? cache_find(p) : NULL;
-    if (slab != NULL) {
-        unsigned used = 0;
-        for (unsigned w = 0; w < slab->words; w++) {
-            uint64_t in_use = slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w);
-            used += count_bits(in_use);
-            check.problems += fam_load(&slab->allocated[w]) != slab->mirror[w];
-        }
-        check.problems += used != slab->used;
-    }
-    if (check.problems != 0)
+    if (slab != NULL)
+        mirror_verify(slab, &check);
+    if (check.problems != 0) {
+        fprintf(stderr, "%s: after a call for %#llx: %s\n", heap_name(heap), (ull)p, check.first);
         abort();
+    }
 }
 #endif
 

@@ -161,8 +161,8 @@ int alps_heap_close(alps_heap_t *heap)
         bool carried = heap_settle(instance, NULL);
         const struct layout *l = &instance->layout;
         for (uint64_t zone = 0; zone < l->zone_count; zone++)
-            if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0)
-                extent_trim(instance, zone, l->zone_spans);
+            if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0 && extent_zone_unused(l, zone))
+                extent_trim(instance, zone);
         instance_leave(instance, !carried);
     }
     pthread_mutex_destroy(&heap->recovery);
@@ -233,7 +233,7 @@ int alps_heap_trim(alps_heap_t *heap)
         cache_shrink(cache);
     const struct layout *l = heap_layout(heap);
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
-        extent_trim(&heap->instance, zone, (uint64_t)1 << l->chunk_shift);
+        extent_trim(&heap->instance, zone);
     return 0;
 }
 

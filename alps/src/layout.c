@@ -396,36 +396,45 @@ static int check_part(const struct region_file *file, const struct layout_super 
     return 0;
 }
 
-/* Checks that the files are as long as the zones say. */
-static int check_lengths(struct layout *l)
+/* Checks that a file is as long as its zones say. */
+static int check_length(struct layout *l, unsigned index)
 {
-    for (unsigned i = 0; i < l->region.file_count; i++) {
-        const struct region_file *file = &l->region.files[i];
-        uint64_t length, held;
-        int rc = region_file_size(file, &length, &held);
-        if (rc != 0)
-            return rc;
-        /* The tables lie in file 0, so its turn comes first; they are read only once they exist. */
-        if (i == 0 && length < l->meta_offset)
-            return error_set(EUCLEAN, "%s: truncated: %llu bytes, its tables need %llu", file->path,
-                             (unsigned long long)length, (unsigned long long)l->meta_offset);
-        for (uint64_t k = 0; k < l->file_zones; k++) {
-            uint64_t zone = i * (uint64_t)l->file_zones + k;
-            uint64_t spans = fam_load(&layout_zone(l, zone)->spans);
-            if (spans > layout_zone_limit(l, zone))
-                return error_set(EUCLEAN, "%s: damaged: zone %llu has %llu spans of %llu",
-                                 file->path, (unsigned long long)zone, (unsigned long long)spans,
-                                 (unsigned long long)layout_zone_limit(l, zone));
-            uint64_t end = spans == 0 ? 0
-                                      : file->skip + layout_span_offset(l, zone << l->zone_shift) -
-                                            file->start + (spans << SPAN_SHIFT);
-            if (length < end)
-                return error_set(EUCLEAN, "%s: truncated: %llu bytes, zone %llu ends at %llu",
-                                 file->path, (unsigned long long)length, (unsigned long long)zone,
-                                 (unsigned long long)end);
+    const struct region_file *file = &l->region.files[index];
+    uint64_t length, held, end = 0, last = 0;
+    for (uint64_t k = 0; k < l->file_zones; k++) {
+        uint64_t zone = index * (uint64_t)l->file_zones + k;
+        uint64_t spans = fam_load_acquire(&layout_zone(l, zone)->spans);
+        if (spans > layout_zone_limit(l, zone))
+            return error_set(EUCLEAN, "%s: damaged: zone %llu has %llu spans of %llu", file->path,
+                             (unsigned long long)zone, (unsigned long long)spans,
+                             (unsigned long long)layout_zone_limit(l, zone));
+        if (spans != 0) {
+            last = zone;
+            end = file->skip + layout_span_offset(l, zone << l->zone_shift) - file->start +
+                  (spans << SPAN_SHIFT);
         }
     }
-    return 0;
+    /* Asked for after the zones were read: both may grow meanwhile, the file first. */
+    int rc = region_file_size(file, &length, &held);
+    if (rc == 0 && length < end)
+        rc = error_set(EUCLEAN, "%s: truncated: %llu bytes, zone %llu ends at %llu", file->path,
+                       (unsigned long long)length, (unsigned long long)last,
+                       (unsigned long long)end);
+    return rc;
+}
+
+static int check_lengths(struct layout *l)
+{
+    /* The tables lie in file 0; they are read only once they are known to exist. */
+    uint64_t length, held;
+    int rc = region_file_size(&l->region.files[0], &length, &held);
+    if (rc == 0 && length < l->meta_offset)
+        rc = error_set(EUCLEAN, "%s: truncated: %llu bytes, its tables need %llu",
+                       l->region.files[0].path, (unsigned long long)length,
+                       (unsigned long long)l->meta_offset);
+    for (unsigned i = 0; i < l->region.file_count && rc == 0; i++)
+        rc = check_length(l, i);
+    return rc;
 }
 
 int layout_open(struct layout *l, const char *const *paths, unsigned count, void *map_hint,

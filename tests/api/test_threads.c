@@ -228,6 +228,28 @@ TEST(threads, open_and_close_handles_of_their_own)
     end_empty(&shared);
 }
 
+/* A heap that grows is opened at any time: a file is as long as its zones say. */
+static void *open_while_it_grows(void *context)
+{
+    struct thread *t = context;
+    uint64_t size = 16 * MIB;
+    for (unsigned i = 0; i < t->shared->rounds; i++) {
+        if (t->index != 0)
+            CHECK_ERR(alps_heap_close(heap_open(t->shared->path)), 0);
+        for (unsigned k = 0; k < 30 && t->index == 0; k++)
+            CHECK_ERR(alps_heap_grow(t->shared->heap, size += 64 * 1024), 0);
+    }
+    return NULL;
+}
+
+TEST(threads, open_a_heap_while_it_grows)
+{
+    struct shared shared = shared_make(16 * MIB, 4096 * MIB, blocks_scaled(2000));
+    struct thread threads[THREADS];
+    run_threads(open_while_it_grows, &shared, threads);
+    end_empty(&shared);
+}
+
 /* Looking at a heap beside writers never fails, and finds nothing wrong. */
 static void *look(void *context)
 {

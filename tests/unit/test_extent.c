@@ -131,23 +131,45 @@ TEST(extent, memory_is_behind_what_is_claimed_and_trimmed_when_free)
     CHECK_LE(before.st_blocks * 512 + 40 * (int64_t)MIB, during.st_blocks * 512);
     extent_release(&heap->instance, first, count);
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
-        extent_trim(&heap->instance, zone, l->zone_spans);
+        extent_trim(&heap->instance, zone);
     CHECK_EQ(stat(path, &after), 0);
     CHECK_LE(after.st_blocks * 512, before.st_blocks * 512 + 2 * (int64_t)MIB);
     CHECK_EQ(free_spans(heap), l->file_spans);
     inside_check(heap);
 
-    /* A zone in use keeps what it has; its free chunks go when asked for. */
+    /* Of a zone in use the free chunks go. */
     first = claim(heap, 1, 1);
     uint64_t zone = layout_zone_of(l, first);
     uint64_t more = claim(heap, l->zone_spans - 1, 1);
     extent_release(&heap->instance, more, l->zone_spans - 1);
-    uint64_t backed = fam_load(&layout_zone(l, zone)->backed);
-    extent_trim(&heap->instance, zone, l->zone_spans);
-    CHECK_EQ(fam_load(&layout_zone(l, zone)->backed), backed);
-    extent_trim(&heap->instance, zone, (uint64_t)1 << l->chunk_shift);
+    extent_trim(&heap->instance, zone);
     uint64_t chunk = (first & (l->zone_spans - 1)) >> l->chunk_shift;
     CHECK_EQ(fam_load(&layout_zone(l, zone)->backed), (uint64_t)1 << chunk);
+}
+
+TEST(extent, what_comes_to_a_chunk_finds_its_memory_there)
+{
+    const char *path = inside_create(61 * MIB, 1024 * MIB, 512 * MIB);
+    alps_heap_t *heap = inside_open(path, 0);
+    const struct layout *l = heap_layout(heap);
+    uint64_t chunk = (uint64_t)1 << l->chunk_shift, spans = fam_load(&layout_zone(l, 0)->spans);
+    CHECK_NE(spans % chunk, 0);
+    CHECK_EQ(claim(heap, spans, 1), 0);
+    extent_release(&heap->instance, 0, spans);
+
+    /* Another process may make the rest of the last chunk exist, and use it, while this one holds
+     * the part that it knows: trimming must leave that chunk alone. */
+    extent_trim(&heap->instance, 0);
+    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed), (uint64_t)1 << (spans / chunk));
+    struct stat before, after;
+    CHECK_EQ(stat(path, &before), 0);
+    uint64_t rest = chunk - spans % chunk;
+    CHECK_ERR(layout_extend_zone(heap_layout(heap), 0, spans + rest), 0);
+    CHECK_EQ(stat(path, &after), 0);
+    CHECK_EQ((uint64_t)(after.st_blocks - before.st_blocks) * 512, rest * SPAN_SIZE);
+    extent_trim(&heap->instance, 0);
+    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed), 0);
+    inside_check(heap);
 }
 
 TEST(extent, blocks_of_their_own_spans)
