@@ -281,7 +281,7 @@ static void run(uint64_t size, uint64_t capacity, uint64_t largest, bool publish
                                            .generations = recovered + recovered_count,
                                            .capacity = GENERATIONS - recovered_count};
             CHECK_ERR(alps_recover(a.heap, &report), 0);
-            CHECK(report.live >= WORKERS - 1);
+            CHECK(report.live >= 2); /* us and the one just waited for; another may be opening */
             recovered_count += report.count;
         }
         if (rng_chance(&rng, 8))
