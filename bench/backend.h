@@ -38,7 +38,7 @@ struct backend {
     workload_run *const *verified; /* the same, with every block filled, and checked in full */
 };
 
-extern const struct backend backend_alps, backend_glibc, backend_mimalloc;
+extern const struct backend backend_alps, backend_alps_calls, backend_glibc, backend_mimalloc;
 
 /* Those in this build; NULL ends them. */
 extern const struct backend *const backends[];

@@ -58,20 +58,13 @@ static inline unsigned lowest_bit(uint64_t x)
 
 static inline unsigned count_bits(uint64_t x)
 {
+#ifdef __POPCNT__
     return (unsigned)__builtin_popcountll(x);
-}
-
-/* Clears bit index % 64 of *word; returns whether it was set. */
-static inline bool clear_bit(uint64_t *word, uint64_t index)
-{
-#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
-    bool was_set; /* one instruction, where compilers take five */
-    __asm__("btrq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
-    return was_set;
-#else
-    uint64_t bit = (uint64_t)1 << (index & 63), before = *word;
-    *word = before & ~bit;
-    return (before & bit) != 0;
+#else /* in sums of 2, 4, 8 bits; compilers call a function */
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (unsigned)(x * 0x0101010101010101 >> 56);
 #endif
 }
 

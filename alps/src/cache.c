@@ -9,9 +9,14 @@
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
  *   C2 mirror[w] is word w of A.
- *   C3 The slabs in a bin's partial list have free blocks, those in its full list have none. Both
- *      are short: what is beyond is let go, so that a process that idles keeps little from others
- *      that free blocks in it.
+ *   C3 The slabs in a bin's full list have no free block. Both of its lists are short: what is
+ *      beyond is let go, so that a process that idles keeps little from others that free blocks in
+ *      it.
+ *   C4 While a slab is in a list, used is the number of its blocks whose bit in A is set.
+ *
+ * A slab that has become full goes to the end of the partial list: when its turn comes again some
+ * blocks are free, as a rule. Only if none is, it goes to the full list, and the next free moves it
+ * back.
  *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
@@ -32,7 +37,7 @@
 
 _Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
 
-_Thread_local struct cache_tls cache_tls = {.pool = CACHE_NO_POOL};
+ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
 
 static _Thread_local uint64_t thread_identity; /* 0: none yet */
 static uint64_t next_identity = 1;             /* DRAM: */
@@ -81,8 +86,9 @@ static struct cache_slab *record_new(struct cache *cache, unsigned words)
         cache->unused[kind] = slab->next;
         return slab;
     }
-    size_t bytes =
-        align_up(sizeof *slab + (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t), 64);
+    size_t bytes = align_up(offsetof(struct cache_slab, fast) + sizeof slab->fast +
+                                (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t),
+                            64);
     if ((size_t)(cache->chunk_end - cache->chunk) < bytes) {
         char *chunk = pool_map_locked(cache->pool, CHUNK_BYTES - LAYOUT_LINE);
         if (chunk == NULL)
@@ -97,41 +103,55 @@ static struct cache_slab *record_new(struct cache *cache, unsigned words)
 
 static void record_drop(struct cache *cache, struct cache_slab *slab)
 {
-    unsigned kind = slab->words > FEW_WORDS;
+    unsigned kind = cache_class(slab)->words > FEW_WORDS;
     slab->next = cache->unused[kind];
     cache->unused[kind] = slab;
 }
 
 static void set_map(struct cache *cache, const struct cache_slab *slab, struct cache_slab *value)
 {
-    uint64_t first = slab->base >> SPAN_SHIFT; /* block 0 lies in the first span */
-    for (unsigned i = 0; i < slab_classes[slab->class].spans; i++)
-        cache->map[first + i] = value;
+    uint64_t first = slab->fast.base >> SPAN_SHIFT; /* block 0 lies in the first span */
+    for (unsigned i = 0; i < cache_class(slab)->spans; i++)
+        cache->map[first + i] = value == NULL ? NULL : &value->fast;
 }
 
-/* Fills mirror and used from what a fold left. */
-static void set_mirror(struct cache_slab *slab, const uint64_t *allocated, unsigned used)
+static bool is_current(const struct cache_slab *slab)
 {
-    slab->used = used;
-    memcpy(slab->mirror, allocated, slab->words * sizeof *allocated);
+    return slab->list == NULL;
+}
+
+/* Blocks whose bit in A is set. */
+static unsigned count_used(struct cache_slab *slab)
+{
+    unsigned used = 0;
+    for (unsigned w = 0; w < cache_class(slab)->words; w++)
+        used += count_bits(cache_mirror(slab)[w] & slab_word_mask(cache_class(slab), w));
+    return used;
 }
 
 /* Local frees need nothing but A unless the slab is full or has committed blocks. */
-static void set_reciprocal(struct cache_slab *slab)
+static void set_limit(struct cache_slab *slab, unsigned used)
 {
-    slab->reciprocal = slab->used == slab->blocks || slab->has_committed
-                           ? 0
-                           : slab_classes[slab->class].reciprocal;
+    uint32_t blocks = cache_class(slab)->blocks;
+    slab->fast.limit = used == blocks || slab->has_committed ? 0 : blocks;
+}
+
+static void set_word(struct cache_slab *slab, uint64_t w)
+{
+    slab->word.copy = &cache_mirror(slab)[w];
+    slab->word.allocated = &slab->fast.allocated[w];
+    slab->word.base = slab->fast.base + w * 64 * slab->word.size;
 }
 
 bool cache_next_word(struct cache_slab *slab)
 {
-    for (uint32_t i = 1; i <= slab->words; i++) {
-        uint64_t w = slab->word + i;
-        w = w >= slab->words ? w - slab->words : w;
-        if (slab->mirror[w] != CACHE_FULL) {
-            slab->word = w;
-            slab->flip = (w ^ 1) < slab->words && slab->mirror[w ^ 1] != CACHE_FULL;
+    const uint64_t *mirror = cache_mirror(slab);
+    uint64_t words = cache_class(slab)->words, w = (uint64_t)(slab->word.copy - mirror);
+    for (uint64_t i = 0; i < words; i++) {
+        if (++w >= words)
+            w = 0;
+        if (mirror[w] != ALPS_FAST_FULL) {
+            set_word(slab, w);
             return true;
         }
     }
@@ -192,20 +212,19 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     struct cache_slab *slab = record_new(cache, c->words);
     if (slab == NULL)
         return NULL;
-    slab->base = slab_base(l, span, class);
-    slab->list = NULL;
-    slab->allocated = slab_allocated(l, span, class);
-    slab->size = c->size;
-    slab->blocks = c->blocks;
-    slab->word = c->words - 1; /* cache_next_word goes on to the first */
-    slab->flip = 0;
-    slab->words = c->words;
-    slab->bin = bin;
     slab->span = span;
     slab->class = class;
+    slab->bin = bin;
+    slab->list = NULL;
     slab->has_committed = has_committed;
-    set_mirror(slab, allocated, used);
-    set_reciprocal(slab);
+    slab->fast = (struct alps_fast_slab){.base = slab_base(l, span, class),
+                                         .inverse = c->inverse,
+                                         .shift = c->shift,
+                                         .allocated = &slab_allocated(l, span, class)->raw};
+    memcpy(cache_mirror(slab), allocated, c->words * sizeof *allocated);
+    slab->word.size = c->size;
+    set_word(slab, c->words - 1); /* cache_next_word goes on to the first */
+    set_limit(slab, used);
     set_map(cache, slab, slab);
     return slab;
 }
@@ -233,13 +252,15 @@ static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
 {
     const struct layout *l = &cache->pool->instance->layout;
     if (!slab_any_released(l, slab->span, slab->class))
-        return slab->used;
+        return is_current(slab) ? count_used(slab) : (unsigned)slab->fast.used;
     uint64_t allocated[SLAB_WORDS_MAX];
     unsigned used = slab_fold(l, slab->span, slab->class, allocated);
     if (slab->has_committed)
         slab_trim_committed(l, slab->span, slab->class, allocated);
-    set_mirror(slab, allocated, used);
-    set_reciprocal(slab);
+    memcpy(cache_mirror(slab), allocated, cache_class(slab)->words * sizeof *allocated);
+    set_limit(slab, used);
+    if (!is_current(slab))
+        slab->fast.used = used;
     return used;
 }
 
@@ -259,33 +280,38 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
         return;
     }
     unhold(cache, slab);
-    slab_release(cache->pool->instance, slab->span, slab->class,
-                 used < slab_classes[slab->class].blocks);
+    slab_release(cache->pool->instance, slab->span, slab->class, used < cache_class(slab)->blocks);
 }
 
-/* Puts a held slab, not in a list, into the one it belongs to; makes room there before. */
-static void put_away(struct cache *cache, struct cache_slab *slab)
+/* Puts a held slab, not in a list, at the end of one; makes room there before. */
+static void put_into_full(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_bin *bin = slab->bin;
-    if (slab->used == slab->blocks) {
-        while (list_is_long(cache, &bin->full, slab->class)) {
-            struct cache_slab *oldest = bin->full.first;
-            list_remove(oldest);
-            unsigned used = fold_held(cache, oldest);
-            if (used != 0 && used < oldest->blocks)
-                list_add(&bin->partial, oldest);
-            else
-                let_go(cache, oldest);
+    while (list_is_long(cache, &bin->full, slab->class)) {
+        struct cache_slab *oldest = bin->full.first;
+        list_remove(oldest);
+        unsigned used = fold_held(cache, oldest);
+        if (used != 0 && used < cache_class(oldest)->blocks) {
+            oldest->fast.used = used;
+            list_add(&bin->partial, oldest);
+        } else {
+            let_go(cache, oldest);
         }
-        set_reciprocal(slab);
-        list_add(&bin->full, slab);
-        return;
     }
+    slab->fast.used = cache_class(slab)->blocks;
+    set_limit(slab, cache_class(slab)->blocks);
+    list_add(&bin->full, slab);
+}
+
+static void put_into_partial(struct cache *cache, struct cache_slab *slab, unsigned used)
+{
+    struct cache_bin *bin = slab->bin;
     while (list_is_long(cache, &bin->partial, slab->class)) {
         struct cache_slab *oldest = bin->partial.first;
         list_remove(oldest);
         let_go(cache, oldest);
     }
+    slab->fast.used = used;
     list_add(&bin->partial, slab);
 }
 
@@ -294,12 +320,34 @@ static void set_current(struct cache *cache, struct cache_set *set, unsigned cla
                         struct cache_slab *slab)
 {
     set->bins[class].current = slab;
+    if (slab != CACHE_NO_SLAB)
+        slab->fast.used = CACHE_UNCOUNTED;
     if (set != &cache->anywhere || slab_classes[class].size > SLAB_SMALL_MAX)
         return;
     unsigned last = slab_classes[class].size / 16;
     unsigned first = class == 0 ? 0 : slab_classes[class - 1].size / 16 + 1;
     for (unsigned i = first; i <= last; i++)
-        cache->small[i] = slab;
+        cache->small[i] = &slab->word;
+}
+
+bool cache_next_slab(struct cache *cache, struct cache_set *set, unsigned class)
+{
+    struct cache_bin *bin = &set->bins[class];
+    struct cache_slab *slab = bin->current;
+    if (bin->partial.first == NULL)
+        return false;
+    if (slab != CACHE_NO_SLAB)
+        put_into_partial(cache, slab, cache_class(slab)->blocks);
+    while ((slab = bin->partial.first) != NULL) {
+        list_remove(slab);
+        if (cache_next_word(slab)) {
+            set_current(cache, set, class, slab);
+            return true;
+        }
+        put_into_full(cache, slab);
+    }
+    set_current(cache, set, class, CACHE_NO_SLAB);
+    return false;
 }
 
 int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, bool any)
@@ -307,23 +355,15 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
     struct instance *instance = cache->pool->instance;
     struct cache_bin *bin = &set->bins[class];
     struct cache_slab *slab = bin->current;
+    if ((slab != CACHE_NO_SLAB && cache_next_word(slab)) || cache_next_slab(cache, set, class))
+        return 0;
+    slab = bin->current;
     if (slab != CACHE_NO_SLAB) {
+        fold_held(cache, slab);
         if (cache_next_word(slab))
             return 0;
-        if (bin->partial.first == NULL) {
-            fold_held(cache, slab);
-            if (cache_next_word(slab))
-                return 0;
-        }
         set_current(cache, set, class, CACHE_NO_SLAB);
-        put_away(cache, slab);
-    }
-    slab = bin->partial.first;
-    if (slab != NULL) {
-        list_remove(slab);
-        set_current(cache, set, class, slab);
-        cache_next_word(slab);
-        return 0;
+        put_into_full(cache, slab);
     }
     uint64_t span;
     for (unsigned tries = 0; tries < TRIES; tries++) {
@@ -373,7 +413,7 @@ static void shrink_list(struct cache *cache, struct cache_list *list)
     for (struct cache_slab *slab = list->first, *next; slab != NULL; slab = next) {
         next = slab->next;
         unsigned used = fold_held(cache, slab);
-        bool move = list == &slab->bin->full && used < slab->blocks;
+        bool move = list == &slab->bin->full && used < cache_class(slab)->blocks;
         if (used == 0 || move)
             list_remove(slab);
         if (used == 0)
@@ -431,43 +471,46 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     if (list_is_long(cache, &bin->partial, class) || !slab_own(cache->pool->instance, span, state))
         return NULL;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
-    if (slab != NULL)
-        put_away(cache, slab);
+    if (slab == NULL)
+        return NULL;
+    unsigned used = count_used(slab);
+    if (used == cache_class(slab)->blocks)
+        put_into_full(cache, slab);
+    else
+        put_into_partial(cache, slab, used);
     return slab;
 }
 
-void cache_emptied(struct cache *cache, struct cache_slab *slab)
+bool cache_give(struct cache_slab *slab, alps_ptr_t block)
 {
-    list_remove(slab);
-    discard(cache, slab);
-}
-
-bool cache_give_any(struct cache_slab *slab, alps_ptr_t block)
-{
-    struct cache *cache = cache_tls.cache;
-    uint64_t index;
-    if (!slab_index(slab_classes[slab->class].reciprocal, slab->blocks, block - slab->base, &index))
+    struct cache *cache = alps_fast_thread_0.cache;
+    uint64_t index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
+    if (index >= cache_class(slab)->blocks)
         return false;
-    uint64_t w = index >> 6, bit = (uint64_t)1 << (index & 63);
-    if ((slab->mirror[w] & bit) == 0)
+    uint64_t w = index / 64, bit = (uint64_t)1 << (index % 64);
+    if ((cache_mirror(slab)[w] & bit) == 0)
         return false;
-    slab->mirror[w] &= ~bit;
-    fam_store(&slab->allocated[w], slab->mirror[w]);
+    cache_mirror(slab)[w] &= ~bit;
+    ALPS_FAST_STORE(&slab->fast.allocated[w], cache_mirror(slab)[w]);
     if (slab->has_committed) {
         /* A first, then C: between the two the block is free, which is all that counts. */
         fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
         fam_store_release(c, fam_load(c) & ~bit);
     }
-    slab->used--;
-    set_reciprocal(slab);
-    if (slab->list == NULL)
+    slab->fast.used--;
+    if (is_current(slab)) {
+        set_limit(slab, 0);
         return true;
-    if (slab->used == 0) {
-        cache_emptied(cache, slab);
-    } else if (slab->list == &slab->bin->full) {
-        list_remove(slab);
-        put_away(cache, slab);
     }
+    unsigned used = (unsigned)slab->fast.used;
+    set_limit(slab, used);
+    struct cache_list *list = slab->list;
+    if (used == 0 || list == &slab->bin->full)
+        list_remove(slab);
+    if (used == 0)
+        discard(cache, slab);
+    else if (list == &slab->bin->full)
+        put_into_partial(cache, slab, used);
     return true;
 }
 
@@ -523,7 +566,7 @@ static void at_thread_exit(void *unused)
         cache->thread = 0;
         pthread_mutex_unlock(&pool->lock);
     }
-    cache_tls = (struct cache_tls){.pool = CACHE_NO_POOL};
+    alps_fast_thread_0 = (struct alps_fast_thread){.handle = CACHE_NO_HANDLE};
     pthread_mutex_unlock(&pools_lock);
 }
 
@@ -544,13 +587,14 @@ static void after_fork_in_child(void)
         region_forget_files(&pool->instance->layout.region);
     }
     pools = NULL;
-    cache_tls = (struct cache_tls){.pool = CACHE_NO_POOL};
+    alps_fast_thread_0 = (struct alps_fast_thread){.handle = CACHE_NO_HANDLE};
     pthread_mutex_unlock(&pools_lock);
 }
 
 static void set_up(void)
 {
-    CACHE_NO_SLAB->mirror[0] = CACHE_FULL;
+    cache_mirror(CACHE_NO_SLAB)[0] = ALPS_FAST_FULL;
+    CACHE_NO_SLAB->word.copy = cache_mirror(CACHE_NO_SLAB);
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -559,7 +603,7 @@ static void set_up(void)
 static struct cache *cache_new(struct cache_pool *pool)
 {
     struct cache *cache = pool_map(pool, sizeof *cache);
-    struct cache_slab **map = pool_map(pool, pool->map_length * sizeof *map);
+    struct alps_fast_slab **map = pool_map(pool, pool->map_length * sizeof *map);
     if (cache == NULL || map == NULL)
         return NULL;
     cache->map = map;
@@ -585,7 +629,7 @@ struct cache *cache_get_slow(struct cache_pool *pool)
         cache = spare != NULL ? spare : cache_new(pool);
     if (cache != NULL) {
         cache->thread = thread_identity;
-        cache->tls = &cache_tls;
+        cache->tls = &alps_fast_thread_0;
     }
     pthread_mutex_unlock(&pool->lock);
     if (cache == NULL) {
@@ -593,10 +637,11 @@ struct cache *cache_get_slow(struct cache_pool *pool)
         return NULL;
     }
     pthread_setspecific(exit_key, pool);
-    __atomic_store_n(&cache_tls.pool, pool, __ATOMIC_RELAXED); /* DRAM: */
-    cache_tls.cache = cache;
-    cache_tls.map = cache->map;
-    cache_tls.map_length = pool->map_length;
+    __atomic_store_n(&alps_fast_thread_0.handle, pool->handle, __ATOMIC_RELAXED); /* DRAM: */
+    alps_fast_thread_0.cache = cache;
+    alps_fast_thread_0.current = cache->small;
+    alps_fast_thread_0.map = cache->map;
+    alps_fast_thread_0.map_length = pool->map_length;
     return cache;
 }
 
@@ -619,9 +664,10 @@ static int list_nodes(struct cache_pool *pool)
     return 0;
 }
 
-int cache_pool_open(struct cache_pool *pool, struct instance *instance)
+int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance *instance)
 {
-    *pool = (struct cache_pool){.instance = instance,
+    *pool = (struct cache_pool){.handle = handle,
+                                .instance = instance,
                                 .map_length = instance->layout.region.length >> SPAN_SHIFT};
     int rc = list_nodes(pool);
     if (rc != 0)
@@ -649,9 +695,9 @@ void cache_pool_close(struct cache_pool *pool)
     *link = pool->next;
     /* Threads that used it last must not take another pool at its address for this one. */
     for (struct cache *cache = pool->caches; cache != NULL; cache = cache->next) {
-        const struct cache_pool *expected = pool;
+        const void *expected = pool->handle;
         if (cache->thread != 0)
-            __atomic_compare_exchange_n(&cache->tls->pool, &expected, CACHE_NO_POOL, /* DRAM: */
+            __atomic_compare_exchange_n(&cache->tls->handle, &expected, CACHE_NO_HANDLE, /* DRAM: */
                                         false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&pools_lock);
@@ -664,6 +710,12 @@ void cache_pool_close(struct cache_pool *pool)
     free(pool->nodes);
 }
 
+static void slab_moved(const struct layout *l, struct cache_slab *slab)
+{
+    slab->fast.allocated = &slab_allocated(l, slab->span, slab->class)->raw;
+    set_word(slab, (uint64_t)(slab->word.copy - cache_mirror(slab)));
+}
+
 void cache_pool_moved(struct cache_pool *pool)
 {
     const struct layout *l = &pool->instance->layout;
@@ -671,13 +723,13 @@ void cache_pool_moved(struct cache_pool *pool)
         struct cache_set *set;
         for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
             for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
-                struct cache_slab *slab = set->bins[class].current;
-                if (slab != CACHE_NO_SLAB)
-                    slab->allocated = slab_allocated(l, slab->span, class);
-                struct cache_list *lists[] = {&set->bins[class].partial, &set->bins[class].full};
-                for (unsigned k = 0; k < 2; k++)
-                    for (slab = lists[k]->first; slab != NULL; slab = slab->next)
-                        slab->allocated = slab_allocated(l, slab->span, class);
+                struct cache_bin *bin = &set->bins[class];
+                if (bin->current != CACHE_NO_SLAB)
+                    slab_moved(l, bin->current);
+                for (struct cache_slab *slab = bin->partial.first; slab != NULL; slab = slab->next)
+                    slab_moved(l, slab);
+                for (struct cache_slab *slab = bin->full.first; slab != NULL; slab = slab->next)
+                    slab_moved(l, slab);
             }
     }
 }

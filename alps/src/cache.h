@@ -11,25 +11,19 @@ struct cache_bin;
 
 /* A slab held by a thread. */
 struct cache_slab {
-    uint64_t base;       /* offset of block 0 */
-    uint64_t reciprocal; /* for slab_index; 0 if a free needs more than A (full, or some blocks are
-                               committed): no block is found then */
-    fam_word_t *allocated; /* A, in the heap */
-    uint64_t word;         /* word that is allocated from next */
-    uint64_t flip; /* word ^ flip follows it: two in turn, so that an allocation need not wait
-                               for the last one's store to the same word */
-    uint64_t size; /* of a block */
-    uint64_t blocks;
-    uint32_t used; /* blocks whose bit in A is set */
-    uint32_t words;
-    uint32_t class;
+    struct alps_fast_word word; /* that is allocated from */
+    uint64_t span;
     struct cache_bin *bin;
     struct cache_list *list;            /* of the bin; NULL: current */
     struct cache_slab *previous, *next; /* in the list, or in the list of unused ones */
-    uint64_t span;
+    uint32_t class;
     bool has_committed; /* some bit of C is set */
-    uint64_t mirror[];  /* of A */
+    /* Last and on a cache line of its own, the copy of A behind it. used is counted only while the
+     * slab is in a list; it is CACHE_UNCOUNTED or so while it is a current one. */
+    _Alignas(64) struct alps_fast_slab fast;
 };
+
+#define CACHE_UNCOUNTED ((uint64_t)1 << 62) /* frees never count it down to 0 */
 
 struct cache_list {
     struct cache_slab *first, *last; /* the oldest first */
@@ -38,8 +32,8 @@ struct cache_list {
 
 struct cache_bin {
     struct cache_slab *current; /* allocated from; CACHE_NO_SLAB if none */
-    struct cache_list partial;  /* others with free blocks */
-    struct cache_list full;     /* found full not long ago: many a block is freed soon */
+    struct cache_list partial;  /* others, to be allocated from in turn */
+    struct cache_list full;     /* found full when their turn came */
 };
 
 /* The slabs for one placement wish: anywhere, or a node. */
@@ -50,20 +44,21 @@ struct cache_set {
 
 struct cache {
     /* Current slabs of anywhere's bins, by (size + 15) / 16: what most allocations need. */
-    struct cache_slab *small[SLAB_SMALL_MAX / 16 + 1];
+    struct alps_fast_word *small[SLAB_SMALL_MAX / 16 + 1];
     struct cache_set anywhere;
     struct cache_pool *pool;
     struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
     struct cache *next;           /* in the pool's list */
     uint64_t thread;              /* identity of the thread, 0: unused */
-    struct cache_tls *tls;        /* of that thread */
-    struct cache_slab **map;      /* by offset / SPAN_SIZE: the slab if this thread holds it */
+    struct alps_fast_thread *tls; /* of that thread */
+    struct alps_fast_slab **map;  /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
 
 /* All caches of one open heap. */
 struct cache_pool {
+    const void *handle; /* the open heap */
     struct instance *instance;
     struct cache *caches;
     struct cache_pool *next; /* in the list of open pools */
@@ -80,20 +75,9 @@ struct cache_pool {
 extern char cache_no_slab_memory[];
 #define CACHE_NO_SLAB ((struct cache_slab *)(void *)cache_no_slab_memory)
 
-#define CACHE_FULL UINT64_MAX /* a word of A without a free block */
+#define CACHE_NO_HANDLE ((const void *)-1) /* none is there, and NULL is no heap */
 
-/* The calling thread's cache of the pool it used last; CACHE_NO_POOL: none. */
-struct cache_tls {
-    const struct cache_pool *pool;
-    struct cache *cache;
-    struct cache_slab **map; /* the cache's */
-    uint64_t map_length;
-};
-#define CACHE_NO_POOL ((const struct cache_pool *)-1) /* no handle is there, and NULL is none */
-extern _Thread_local struct cache_tls cache_tls
-    __attribute__((tls_model("initial-exec"), visibility("hidden")));
-
-int cache_pool_open(struct cache_pool *pool, struct instance *instance);
+int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance *instance);
 
 /* Forgets all caches; what they held stays owned by the instance. */
 void cache_pool_close(struct cache_pool *pool);
@@ -104,15 +88,9 @@ void cache_pool_moved(struct cache_pool *pool);
 /* The calling thread's cache; NULL without memory for it (a detail text is set). */
 struct cache *cache_get_slow(struct cache_pool *pool);
 
-/* True if cache_tls.cache is the calling thread's cache of the pool at this address. */
-static inline bool cache_is_current(uintptr_t pool)
-{
-    return (uintptr_t)__atomic_load_n(&cache_tls.pool, __ATOMIC_RELAXED) /* DRAM: */ == pool;
-}
-
 static inline struct cache *cache_get(struct cache_pool *pool)
 {
-    return LIKELY(cache_is_current((uintptr_t)pool)) ? cache_tls.cache : cache_get_slow(pool);
+    return alps_fast_is_current(pool->handle) ? alps_fast_thread_0.cache : cache_get_slow(pool);
 }
 
 /* The set for a node hint; the one for anywhere if the heap has nothing on that node, or no memory
@@ -121,6 +99,10 @@ struct cache_set *cache_set_for(struct cache *cache, int node);
 
 /* Makes the current word of a slab one with a free block; false if there is none. */
 bool cache_next_word(struct cache_slab *slab);
+
+/* Makes another held slab with a free block the current one; false if there is none. For when the
+ * current one is full. */
+bool cache_next_slab(struct cache *cache, struct cache_set *set, unsigned class);
 
 /* Gets the current slab of a bin to have a free block in its current word. -ENOMEM: none to be
  * had. any: also look where no hint points. */
@@ -133,53 +115,36 @@ void cache_shrink(struct cache *cache);
  * are local. NULL if that did not work, or if enough is held. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
-/* The slab has become empty by a free and is not a current one: gives it back. */
-void cache_emptied(struct cache *cache, struct cache_slab *slab);
-
 /* Takes a block; the current word has one. */
 static inline alps_ptr_t cache_take(struct cache_slab *slab, struct layout_intent *intent)
 {
-    uint64_t w = slab->word;
-    uint64_t bits = slab->mirror[w];
-    alps_ptr_t block = slab->base + (w * 64 + lowest_bit(~bits)) * slab->size;
-    bits |= bits + 1;
-    slab->mirror[w] = bits;
-    slab->word = w ^ slab->flip;
-    slab->used++;
     if (intent != NULL) {
-        fam_store(&intent->block, block);
+        fam_store(&intent->block, alps_fast_next(&slab->word));
         fam_store_release(&intent->op, INTENT_MALLOC);
     }
-    fam_store(&slab->allocated[w], bits);
-    return block;
+    return alps_fast_take(&slab->word);
+}
+
+/* The copy of A, and what its class says. */
+static inline uint64_t *cache_mirror(struct cache_slab *slab)
+{
+    return alps_fast_copy(&slab->fast);
+}
+static inline const struct slab_class *cache_class(const struct cache_slab *slab)
+{
+    return &slab_classes[slab->class];
 }
 
 /* The slab that the calling thread holds at an offset, or NULL; its cache is the current one. */
 static inline struct cache_slab *cache_find(uint64_t offset)
 {
-    uint64_t i = offset >> SPAN_SHIFT;
-    return LIKELY(i < cache_tls.map_length) ? cache_tls.map[i] : NULL;
+    char *fast = (char *)alps_fast_find_slab(offset);
+    return fast == NULL ? NULL
+                        : (struct cache_slab *)(void *)(fast - offsetof(struct cache_slab, fast));
 }
 
-/* Frees a block of a slab that the calling thread holds; its cache is the current one. false if
- * that cannot be done here: it is not a block in use, or some blocks are committed. */
-static inline bool cache_give(struct cache_slab *slab, alps_ptr_t block)
-{
-    uint64_t index;
-    if (UNLIKELY(!slab_index(slab->reciprocal, slab->blocks, block - slab->base, &index)))
-        return false;
-    uint64_t w = index >> 6;
-    uint64_t bits = slab->mirror[w];
-    if (UNLIKELY(!clear_bit(&bits, index)))
-        return false;
-    slab->mirror[w] = bits;
-    fam_store(&slab->allocated[w], bits);
-    if (UNLIKELY(--slab->used == 0) && slab->list != NULL)
-        cache_emptied(cache_tls.cache, slab);
-    return true;
-}
-
-/* The same for any held slab. false: not a block in use. */
-bool cache_give_any(struct cache_slab *slab, alps_ptr_t block);
+/* Frees a block of a slab that the calling thread holds; its cache is the current one. false: not a
+ * block in use. */
+bool cache_give(struct cache_slab *slab, alps_ptr_t block);
 
 #endif

@@ -25,12 +25,6 @@ static inline const char *heap_name(const alps_heap_t *heap)
     return heap->instance.layout.region.files[0].path;
 }
 
-/* True if cache_tls belongs to this handle, which may be NULL. */
-static inline bool heap_is_current(const alps_heap_t *heap)
-{
-    return cache_is_current((uintptr_t)heap + offsetof(alps_heap_t, pool));
-}
-
 /* May this process call this handle (to write)? 0, -EINVAL, -ECHILD, -EROFS. */
 int heap_may_read(const alps_heap_t *heap);
 int heap_may_write(const alps_heap_t *heap);

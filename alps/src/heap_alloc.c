@@ -32,7 +32,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (class >= SLAB_CLASSES)
         return extent_alloc(instance, size, alignment, set->node, intent, block);
     struct cache_bin *bin = &set->bins[class];
-    if (bin->current->mirror[bin->current->word] == CACHE_FULL) {
+    if (*bin->current->word.copy == ALPS_FAST_FULL) {
         int rc = cache_refill(cache, set, class, any);
         /* A slab of several spans may not fit any more where a block alone does. */
         if (rc == -ENOMEM && slab_classes[class].spans > 1)
@@ -111,33 +111,33 @@ COLD static alps_ptr_t malloc_slow(alps_heap_t *heap, size_t size, size_t alignm
     return rc == 0 ? block : null_with(rc);
 }
 
-/* The current slab that serves an allocation on the fast path, or NULL. */
-static inline struct cache_slab *fast_slab(const alps_heap_t *heap, size_t size, int node)
-{
-    if (LIKELY(heap_is_current(heap) && size <= SLAB_SMALL_MAX && node == ALPS_ANY_NODE))
-        return cache_tls.cache->small[(size + 15) / 16];
-    return NULL;
-}
-
-/* The fast path after the current word is full; apart, so that alps_malloc needs no stack. */
+/* The current word is full, as every 64th time or so. */
 static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, size_t size,
                                                              int node)
 {
-    struct cache_slab *slab = fast_slab(heap, size, node);
-    if (slab != NULL && cache_next_word(slab))
-        return cache_take(slab, NULL);
+    alps_ptr_t block;
+    if (alps_fast_is_current(heap) && size <= ALPS_FAST_SIZE_MAX && node == ALPS_ANY_NODE) {
+        struct cache *cache = alps_fast_thread_0.cache;
+        struct cache_bin *bin = &cache->anywhere.bins[slab_small_class[(size + 15) / 16]];
+        if (bin->current != CACHE_NO_SLAB &&
+            (cache_next_word(bin->current) ||
+             cache_next_slab(cache, &cache->anywhere, bin->current->class))) {
+            block = cache_take(bin->current, NULL);
+            heap_verify(heap, block);
+            return block;
+        }
+    }
     return malloc_slow(heap, size, 16, node);
 }
 
 alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size, int node)
 {
-    struct cache_slab *slab = fast_slab(heap, size, node);
-    if (LIKELY(slab != NULL) && LIKELY(slab->mirror[slab->word] != CACHE_FULL)) {
-        alps_ptr_t block = cache_take(slab, NULL);
-        heap_verify(heap, block);
-        return block;
-    }
-    return malloc_next_word(heap, size, node);
+    struct alps_fast_word *word = alps_fast_find_word(heap, size, node);
+    if (UNLIKELY(word == NULL))
+        return malloc_next_word(heap, size, node);
+    alps_ptr_t block = alps_fast_take(word);
+    heap_verify(heap, block);
+    return block;
 }
 
 alps_ptr_t alps_calloc(alps_heap_t *heap, size_t count, size_t size, int node)
@@ -179,7 +179,7 @@ static int free_in_slab(struct cache *cache, const struct slab_place *place, alp
     }
     if (slab == NULL)
         return slab_remote_free(instance, place->span, place->state, place->index);
-    return cache_give_any(slab, block) ? 0 : -EALREADY;
+    return cache_give(slab, block) ? 0 : -EALREADY;
 }
 
 int heap_free(alps_heap_t *heap, alps_ptr_t block)
@@ -211,9 +211,9 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
 
 static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t block)
 {
-    if (LIKELY(heap_is_current(heap))) {
+    if (alps_fast_is_current(heap)) {
         struct cache_slab *slab = cache_find(block);
-        if (slab != NULL && cache_give_any(slab, block))
+        if (slab != NULL && cache_give(slab, block))
             return 0;
     }
     int rc = heap_may_write(heap);
@@ -222,14 +222,10 @@ static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t blo
 
 int alps_free(alps_heap_t *heap, alps_ptr_t block)
 {
-    if (LIKELY(heap_is_current(heap))) {
-        struct cache_slab *slab = cache_find(block);
-        if (LIKELY(slab != NULL) && LIKELY(cache_give(slab, block))) {
-            heap_verify(heap, block);
-            return 0;
-        }
-    }
-    return free_slow(heap, block);
+    if (UNLIKELY(!alps_fast_free(heap, block)))
+        return free_slow(heap, block);
+    heap_verify(heap, block);
+    return 0;
 }
 
 /* ---- the rest ---- */

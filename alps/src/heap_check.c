@@ -243,20 +243,21 @@ static void look(const struct layout *l, uint64_t index,
 }
 
 #if ALPS_PARANOID
-static void mirror_verify(const struct cache_slab *slab, struct alps_check *check)
+static void mirror_verify(struct cache_slab *slab, struct alps_check *check)
 {
     struct finding f = {""};
+    const uint64_t *mirror = cache_mirror(slab);
     unsigned used = 0;
-    for (unsigned w = 0; w < slab->words; w++) {
-        uint64_t allocated = fam_load(&slab->allocated[w]);
-        used += count_bits(slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w));
-        if (allocated != slab->mirror[w])
-            wrong(&f, "C1: word %u of the slab at span %llu is %llx, its copy %llx", w,
-                  (ull)slab->span, (ull)allocated, (ull)slab->mirror[w]);
+    for (unsigned w = 0; w < cache_class(slab)->words; w++) {
+        uint64_t allocated = slab->fast.allocated[w];
+        used += count_bits(mirror[w] & slab_word_mask(cache_class(slab), w));
+        if (allocated != mirror[w])
+            wrong(&f, "C2: word %u of the slab at span %llu is %llx, its copy %llx", w,
+                  (ull)slab->span, (ull)allocated, (ull)mirror[w]);
     }
-    if (used != slab->used)
-        wrong(&f, "C2: the slab at span %llu has %u blocks in use and counts %u", (ull)slab->span,
-              used, slab->used);
+    if (slab->list != NULL && used != slab->fast.used)
+        wrong(&f, "C4: the slab at span %llu has %u blocks in use and counts %llu", (ull)slab->span,
+              used, (ull)slab->fast.used);
     if (f.text[0] != '\0' && check->problems++ == 0)
         snprintf(check->first, sizeof check->first, "%s", f.text);
 }
@@ -270,7 +271,7 @@ void heap_verify(alps_heap_t *heap, alps_ptr_t p)
         return;
     struct alps_check check = {.struct_size = sizeof check};
     look(l, span, span_wrong, &check);
-    const struct cache_slab *slab = heap_is_current(heap) ? cache_find(p) : NULL;
+    struct cache_slab *slab = alps_fast_is_current(heap) ? cache_find(p) : NULL;
     if (slab != NULL)
         mirror_verify(slab, &check);
     if (check.problems != 0) {

@@ -133,7 +133,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
         rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
         if (rc == 0) {
             heap->instance.cursor = first_cursor(l, heap->instance.slot);
-            rc = cache_pool_open(&heap->pool, &heap->instance);
+            rc = cache_pool_open(&heap->pool, heap, &heap->instance);
             if (rc != 0)
                 instance_leave(&heap->instance, true);
         }

@@ -41,10 +41,20 @@
 
 #include "error.h"
 
+/* Inverse of an odd number modulo 2^64: it is its own inverse modulo 8, and each step of Newton's
+ * doubles the number of bits that are right. */
+#define INVERT_STEP(odd, x) ((x) * (2 - (uint64_t)(odd) * (x)))
+#define INVERT_6(odd) INVERT_STEP(odd, (uint64_t)(odd))
+#define INVERT_12(odd) INVERT_STEP(odd, INVERT_6(odd))
+#define INVERT_24(odd) INVERT_STEP(odd, INVERT_12(odd))
+#define INVERT_48(odd) INVERT_STEP(odd, INVERT_24(odd))
+#define INVERT(odd) INVERT_STEP(odd, INVERT_48(odd))
+
 #define CLASS(size_, blocks_, spans_, first_)                                                      \
     {                                                                                              \
         .size = size_, .blocks = blocks_, .spans = spans_, .first = first_,                        \
-        .words = (blocks_ + 63) / 64, .reciprocal = UINT64_MAX / (size_ / 8) + 1                   \
+        .words = (blocks_ + 63) / 64, .shift = __builtin_ctz(size_),                               \
+        .inverse = INVERT(size_ >> __builtin_ctz(size_))                                           \
     }
 
 /* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an
@@ -450,8 +460,9 @@ static bool place_in(const struct layout *l, uint64_t first, uint64_t state, alp
         return false;
     const struct slab_class *c = &slab_classes[span_class(state)];
     place->size = c->size;
-    return slab_index(c->reciprocal, c->blocks, p - slab_base(l, first, span_class(state)),
-                      &place->index);
+    place->index =
+        alps_fast_index(c->inverse, c->shift, p - slab_base(l, first, span_class(state)));
+    return place->index < c->blocks;
 }
 
 int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)

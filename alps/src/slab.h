@@ -5,18 +5,23 @@
 
 #include "extent.h"
 
+#define ALPS_FAST_STORE(word, bits) fam_store((fam_word_t *)(void *)(word), bits)
+#define ALPS_FAST_INLINE static inline
+#include <alps/fast.h>
+
 #define SLAB_CLASSES 93u
-#define SLAB_SIZE_MAX 466032u /* larger blocks are extents */
-#define SLAB_SMALL_MAX 2048u  /* up to here slab_small_class tells the class */
-#define SLAB_WORDS_MAX 63u    /* of a bitmap of 64 bits a word */
+#define SLAB_SIZE_MAX 466032u             /* larger blocks are extents */
+#define SLAB_SMALL_MAX ALPS_FAST_SIZE_MAX /* up to here slab_small_class tells the class */
+#define SLAB_WORDS_MAX 63u                /* of a bitmap of 64 bits a word */
 
 struct slab_class {
-    uint32_t size;       /* bytes of a block, a multiple of 16 */
-    uint32_t blocks;     /* in a slab */
-    uint32_t spans;      /* of a slab */
-    uint32_t first;      /* bytes before block 0: the bitmaps A and C of the smallest blocks */
-    uint32_t words;      /* of a bitmap of 64 bits a word */
-    uint64_t reciprocal; /* ceil(2^64 / (size / 8)) */
+    uint32_t size;    /* bytes of a block, a multiple of 16 */
+    uint32_t blocks;  /* in a slab */
+    uint32_t spans;   /* of a slab */
+    uint32_t first;   /* bytes before block 0: the bitmaps A and C of the smallest blocks */
+    uint32_t words;   /* of a bitmap of 64 bits a word */
+    uint32_t shift;   /* size = odd << shift */
+    uint64_t inverse; /* of that odd number, modulo 2^64: for alps_fast_index */
 };
 
 extern const struct slab_class slab_classes[SLAB_CLASSES];
@@ -28,19 +33,6 @@ unsigned slab_class_of(uint64_t size);
 /* The same, with blocks at multiples of alignment (a power of two up to SPAN_SIZE); SLAB_CLASSES if
  * there is none. */
 unsigned slab_class_aligned(uint64_t size, uint64_t alignment);
-
-/* Index of the block that starts so many bytes after block 0; false if none of the slab does.
- *
- * With d = size / 8, bytes / 8 = q d + r and reciprocal = (2^64 + e) / d, e < d, the product is
- * q 2^64 + q e + r reciprocal: its high half is q, and its low half is below reciprocal if and only
- * if r is 0 (q e is far below 2^64 / d for bytes of a slab). The rotation makes bytes that are not
- * a multiple of 8, or lie before block 0, a q that is too large. */
-static inline bool slab_index(uint64_t reciprocal, uint64_t blocks, uint64_t bytes, uint64_t *index)
-{
-    uint128_t product = (uint128_t)(bytes >> 3 | bytes << 61) * reciprocal;
-    *index = (uint64_t)(product >> 64);
-    return *index < blocks && (uint64_t)product < reciprocal;
-}
 
 static inline uint64_t slab_base(const struct layout *l, uint64_t span, unsigned class)
 {

@@ -1,5 +1,8 @@
 /* ALPS, on a heap of its own in one file. The file's name is gone as soon as the heap is open, so
- * that a killed run leaves nothing behind. */
+ * that a killed run leaves nothing behind.
+ *
+ * Compiled twice: as C and C++ programs use it, with what is simple inline, and (alps_calls.c) with
+ * calls only, as programs in other languages do. */
 #include <alps/alps.h>
 #include <errno.h>
 #include <stdio.h>
@@ -82,8 +85,13 @@ static const char *alps_backend_close(void)
     return error == 0 ? NULL : failure("cannot close the heap", error);
 }
 
+#ifdef BENCH_CALLS
+const struct backend backend_alps_calls = {
+    .name = "alps-calls",
+#else
 const struct backend backend_alps = {
     .name = "alps",
+#endif
     .version = alps_version,
     .open = alps_backend_open,
     .check = alps_backend_check,

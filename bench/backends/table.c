@@ -1,10 +1,9 @@
 #include "backend.h"
 
 const struct backend *const backends[] = {
-    &backend_alps,
+    &backend_alps,     &backend_alps_calls,
 #ifdef BENCH_WITH_MIMALLOC
     &backend_mimalloc,
 #endif
-    &backend_glibc,
-    NULL,
+    &backend_glibc,    NULL,
 };

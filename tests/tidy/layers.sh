@@ -24,9 +24,9 @@ layer_of() {
 grants() {
     others='' public='alps/alps.h'
     case $1 in
-    alps/include/*) own=alps/include public='' ;;
+    alps/include/*) own=alps/include public='alps/fast.h' ;;
     alps/src/fam*) own=alps/src public='alps/hooks.h' ;;
-    alps/src/*) own=alps/src ;;
+    alps/src/*) own=alps/src public='@(alps/alps.h|alps/fast.h)' ;;
     alps/tools/*) own=alps/tools ;;
     emu/*) own=emu public='@(alps/alps.h|alps/hooks.h|emu/*)' ;;
     bench/harness/*) own=bench/harness others='harness/*' public='' ;;
@@ -76,9 +76,11 @@ for file in "${sources[@]}"; do
     if ! layer_of "$file"; then
         problem "$file" "its name begins with no layer"
     elif [ "$layer" != heap ]; then
-        # The public functions are the uppermost layer; alps_fam_ are hooks.
+        # The public functions are the uppermost layer; alps_fam_ are hooks, alps_fast_ the
+        # inline part of the cache.
         problem_at_each "layer $layer calls the layer heap" < <(
-            grep -HnoE '^[^*]*\balps_[a-z_]+\(' "$file" | grep -v 'alps_fam_' | cut -d: -f1-2)
+            grep -HnoE '^[^*]*\balps_[a-z_]+\(' "$file" | grep -vE 'alps_(fam|fast)_' |
+                cut -d: -f1-2)
     fi
 done
 verdict

@@ -34,14 +34,14 @@ TEST(cache, the_mirror_is_the_bitmap)
         blocks[k] = blocks[k] != ALPS_NULL ? ALPS_NULL : get(heap, 1 + test_rng_below(&rng, 300));
         if (i % 100 != 0 || blocks[k] == ALPS_NULL)
             continue;
-        const struct cache_slab *slab = cache_find(blocks[k]);
+        struct cache_slab *slab = cache_find(blocks[k]);
         CHECK(slab != NULL);
         unsigned used = 0;
-        for (unsigned w = 0; w < slab->words; w++) {
-            CHECK_EQ(fam_load(&slab->allocated[w]), slab->mirror[w]);
-            used += count_bits(slab->mirror[w] & slab_word_mask(&slab_classes[slab->class], w));
+        for (unsigned w = 0; w < cache_class(slab)->words; w++) {
+            CHECK_EQ(slab->fast.allocated[w], cache_mirror(slab)[w]);
+            used += count_bits(cache_mirror(slab)[w] & slab_word_mask(cache_class(slab), w));
         }
-        CHECK_EQ(slab->used, used);
+        CHECK_EQ(slab->list == NULL ? used : slab->fast.used, used);
     }
     inside_check(heap);
 }
@@ -180,7 +180,7 @@ TEST(cache, a_handle_at_the_address_of_a_closed_one_is_another)
         if (i % 2 == 0)
             CHECK_ERR(alps_free(heap, last), 0);
         CHECK_ERR(alps_heap_close(heap), 0);
-        CHECK_EQ(cache_tls.pool, CACHE_NO_POOL);
+        CHECK_EQ(alps_fast_thread_0.handle, CACHE_NO_HANDLE);
     }
     alps_heap_t *heap = inside_open(path, 0);
     CHECK_EQ(inside_live_blocks(heap), 10);

@@ -375,6 +375,31 @@ ALPS_API const char *alps_error_detail(void);
 /* The library's version, "0.1.0". */
 ALPS_API const char *alps_version(void);
 
+/* ---- inline -------------------------------------------------------------------------------- */
+
+/* Calls of alps_malloc and alps_free do what is simple inline, and call the functions for the rest.
+ * To have calls only, define ALPS_NO_INLINE before this header is included; the functions are there
+ * in any case, for pointers to them and for other languages. */
+#if defined(__GNUC__) && !defined(ALPS_NO_INLINE)
+#include <alps/fast.h>
+
+alps_ptr_t alps_malloc_call(alps_heap_t *heap, size_t size, int node) __asm__("alps_malloc");
+int alps_free_call(alps_heap_t *heap, alps_ptr_t block) __asm__("alps_free");
+
+extern inline __attribute__((__gnu_inline__)) alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size,
+                                                                     int node)
+{
+    struct alps_fast_word *word = alps_fast_find_word(heap, size, node);
+    return ALPS_FAST_LIKELY(word != NULL) ? alps_fast_take(word)
+                                          : alps_malloc_call(heap, size, node);
+}
+
+extern inline __attribute__((__gnu_inline__)) int alps_free(alps_heap_t *heap, alps_ptr_t block)
+{
+    return ALPS_FAST_LIKELY(alps_fast_free(heap, block)) ? 0 : alps_free_call(heap, block);
+}
+#endif
+
 #ifdef __cplusplus
 }
 #endif
