@@ -52,15 +52,17 @@ COLD static int alloc_when_short(alps_heap_t *heap, struct cache *cache, unsigne
                                  uint64_t size, uint64_t alignment, struct layout_intent *intent,
                                  alps_ptr_t *block)
 {
-    uint64_t spans =
-        class < SLAB_CLASSES ? slab_classes[class].spans : (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
+    /* What a slab needs, or, where that is too much, the block alone. */
+    uint64_t alone = (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
     if (alignment > SPAN_SIZE)
-        spans += (alignment >> SPAN_SHIFT) - 1;
+        alone += (alignment >> SPAN_SHIFT) - 1;
+    uint64_t wanted = class < SLAB_CLASSES ? slab_classes[class].spans : alone;
     struct cache_set *set = &cache->anywhere;
 
     cache_shrink(cache);
     int rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
-    while (rc == -ENOMEM && extent_grow(&heap->instance, spans) == 0)
+    while (rc == -ENOMEM &&
+           (extent_grow(&heap->instance, wanted) == 0 || extent_grow(&heap->instance, alone) == 0))
         rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
     if (rc == -ENOMEM) {
         struct alps_recovery report = {.struct_size = sizeof report};

@@ -64,7 +64,8 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
         if (class >= SLAB_CLASSES)
             return carries;
         bool mine = span_owner(state) == instance->owner;
-        if (!mine && carries && span_owner(state) == 0 && slab_is_empty(l, span, class))
+        /* The dead may have freed its last block, and not got round to giving it back. */
+        if (span_owner(state) == 0 && slab_is_empty(l, span, class))
             mine = slab_own(instance, span, state);
         if (mine && slab_settle(instance, span, class) == 0) {
             *spans_freed += slab_classes[class].spans;

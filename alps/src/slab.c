@@ -291,12 +291,16 @@ void slab_release(struct instance *instance, uint64_t span, unsigned class, bool
     uint64_t state = span_slab(class, instance->owner, incarnation);
     fam_cas(layout_state(l, span), &state,
             span_slab(class, 0, incarnation) | (hinted ? SPAN_HINTED : 0));
-    if (hinted) {
+    if (hinted)
         post_hint(l, span, class);
+    /* Somebody who freed a block since the fold saw an owner and left it at that. */
+    if (!slab_any_released(l, span, class))
         return;
-    }
-    /* Somebody who freed a block since the fold saw an owner and left no hint. */
-    if (slab_any_released(l, span, class))
+    state = fam_load_acquire(layout_state(l, span));
+    if ((state & ~SPAN_HINTED) == span_slab(class, 0, incarnation) &&
+        slab_is_empty(l, span, class) && slab_own(instance, span, state))
+        slab_settle(instance, span, class);
+    else
         slab_hint(instance, span, class);
 }
 
@@ -330,6 +334,8 @@ int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, u
     uint64_t a = fam_load_acquire(&slab_allocated(l, span, class)[index >> 6]);
     uint64_t a_half = index & 32 ? a >> 32 : a & UINT32_MAX;
     uint64_t r = fam_load_acquire(word);
+    /* If we die before we have given an empty slab back, our heir looks here. */
+    instance_touch(instance, layout_zone_of(l, span));
     do {
         if (r >> 32 != span_incarnation(state))
             return -EAGAIN;
