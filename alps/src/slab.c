@@ -489,9 +489,9 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
         return error_set(EUCLEAN, "%s: damaged: extent at span %llu has no good length",
                          l->region.files[0].path, (unsigned long long)first);
     }
-    if (span_kind(state) == SPAN_FREE &&
+    if ((span_kind(state) == SPAN_FREE || span_kind(state) == SPAN_CLAIMED) &&
         (span & (l->zone_spans - 1)) < layout_zone_spans(l, layout_zone_of(l, span))) {
-        /* Nothing is there any more: was there a block? */
+        /* Nothing is there any more, or yet: was there a block? */
         state = fam_load(&layout_record(l, span)->last_state);
         if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
             first = span - span_distance(state);

@@ -20,17 +20,29 @@
 #include "blocks.h"
 #include "test.h"
 
-/* ---- killed at the n-th change ---- */
+/* ---- killed at the n-th change, or halted at the n-th access ---- */
 
 struct trigger {
-    uint64_t at; /* 0: never */
-    uint64_t changes;
+    uint64_t at;      /* 0: never */
+    uint64_t halt_at; /* 0: never */
+    uint64_t changes, accesses;
+    int halted[2], go[2]; /* pipes: it has halted; it may go on */
 };
+
+static void wait_for_byte(int fd)
+{
+    char byte;
+    CHECK_EQ(read(fd, &byte, 1), 1);
+}
 
 static uint64_t change(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
                        uint64_t value)
 {
     struct trigger *trigger = context;
+    if (++trigger->accesses == trigger->halt_at) {
+        CHECK_EQ(write(trigger->halted[1], "", 1), 1);
+        wait_for_byte(trigger->go[0]);
+    }
     if (op != ALPS_FAM_LOAD && ++trigger->changes == trigger->at) {
         if (getenv("BT")) {
             void *b[30];
@@ -44,7 +56,7 @@ static uint64_t change(void *context, enum alps_fam_op op, uint64_t *word, uint6
 
 /* ---- the journal ---- */
 
-enum { CELLS = 160, GENERATIONS = 8, LARGEST = 1500000 };
+enum { CELLS = 200, GENERATIONS = 8, LARGEST = 1500000 };
 
 /* What a cell stands for, and what the heap may have of it. */
 enum state {
@@ -70,8 +82,8 @@ struct journal {
         alps_gen_t number;
         enum fate fate, wanted;
     } generations[GENERATIONS];
-    alps_ptr_t roots[2]; /* before and after the call of alps_root_set in progress */
-    uint64_t changes;    /* of the whole script */
+    alps_ptr_t roots[2];        /* before and after the call of alps_root_set in progress */
+    uint64_t changes, accesses; /* of the whole script */
 };
 
 /* Generations, as indices of the journal. */
@@ -82,8 +94,9 @@ struct run {
     struct journal *journal;
     struct trigger trigger;
     alps_heap_t *heap, *second; /* of the process */
+    alps_heap_t *of_parent;     /* the copy that a child has no use for */
     alps_ptr_t word;            /* offset of the published word */
-    int ready[2], go[2];        /* pipes: the recoverer has opened the heap; it shall recover */
+    int ready[2], go[2];        /* pipes: the recoverer is ready; it shall recover */
     bool fill;                  /* fill the heap in the end */
 };
 
@@ -193,15 +206,19 @@ static void fill_slabs(struct run *r)
     CHECK_ERR(alps_heap_trim(r->heap), 0);
 }
 
-/* In a slab of permanent blocks, which others may allocate from later. */
+/* In slabs of permanent blocks, which others may allocate from later. */
+static const size_t shared_sizes[] = {64, 80, 96, 112, 128, 144};
+
 static void free_of_second(struct run *r)
 {
-    unsigned cells[12];
-    for (unsigned i = 0; i < 12; i++)
-        cells[i] = get(r, r->second, 64);
-    for (unsigned i = 0; i < 8; i++)
-        put(r, r->heap, cells[i]);
+    unsigned cells[6][12];
+    for (unsigned i = 0; i < 6 * 12; i++)
+        cells[i / 12][i % 12] = get(r, r->second, shared_sizes[i / 12]);
+    for (unsigned i = 0; i < 6 * 8; i++)
+        put(r, r->heap, cells[i / 8][i % 8]);
     CHECK_ERR(alps_heap_trim(r->second), 0);
+    for (unsigned i = 0; i < 6 * 4; i++)
+        put(r, r->second, cells[i / 4][8 + i % 4]);
 }
 
 static void publish(struct run *r)
@@ -250,6 +267,7 @@ static void script(void *context)
     struct run *r = context;
     struct journal *journal = r->journal;
     alps_fam_set_hook(change, &r->trigger);
+    r->of_parent = r->heap;
     r->heap = heap_open(r->path);
     journal->generations[VICTIM].number = alps_heap_generation(r->heap);
     r->second = heap_open(r->path);
@@ -279,6 +297,7 @@ static void script(void *context)
     CHECK_ERR(alps_heap_close(r->second), 0);
     CHECK_ERR(alps_heap_close(r->heap), 0);
     journal->changes = r->trigger.changes;
+    journal->accesses = r->trigger.accesses;
 }
 
 /* ---- the heap before ---- */
@@ -335,16 +354,17 @@ static void use(alps_heap_t *heap)
  * is allocated there is as good as elsewhere. */
 static void allocate_more(alps_heap_t *heap)
 {
-    enum { COUNT = 1200 };
+    enum { COUNT = 3600 };
     static const size_t sizes[] = {64, 300, 1024};
-    static alps_ptr_t blocks[3 * COUNT];
+    static alps_ptr_t blocks[COUNT];
     uint64_t before = blocks_stats(heap).live_blocks;
-    for (unsigned i = 0; i < 3 * COUNT; i++) {
-        blocks[i] = alps_malloc(heap, sizes[i % 3], ALPS_ANY_NODE);
+    for (unsigned i = 0; i < COUNT; i++) {
+        size_t size = i < 120 ? shared_sizes[i % 6] : sizes[i % 3];
+        blocks[i] = alps_malloc(heap, size, ALPS_ANY_NODE);
         CHECK(blocks[i] != ALPS_NULL);
     }
-    CHECK_EQ(blocks_stats(heap).live_blocks, before + 3 * COUNT);
-    for (unsigned i = 0; i < 3 * COUNT; i++)
+    CHECK_EQ(blocks_stats(heap).live_blocks, before + COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
         CHECK_ERR(alps_free(heap, blocks[i]), 0);
     CHECK_EQ(blocks_stats(heap).live_blocks, before);
 }
@@ -504,10 +524,10 @@ static void judge(struct run *r, const alps_gen_t *recovered, unsigned count)
 static void recover_when_told(void *context)
 {
     struct run *r = context;
-    char byte;
+    r->of_parent = r->heap;
     r->heap = heap_open(r->path);
     CHECK_EQ(write(r->ready[1], "", 1), 1);
-    CHECK_EQ(read(r->go[0], &byte, 1), 1);
+    wait_for_byte(r->go[0]);
     alps_fam_set_hook(change, &r->trigger);
     CHECK_ERR(alps_recover(r->heap, NULL), 0);
     r->journal->changes = r->trigger.changes;
@@ -516,12 +536,24 @@ static void recover_when_told(void *context)
 }
 
 /* The victim is killed at its n-th change, a recoverer, if m is not 0, at its m-th; UINT64_MAX:
- * none is. */
+ * none is. If halt is not 0 the victim halts at that access, for a while. */
 struct kill_at {
     const char *path;
     struct journal *journal;
-    uint64_t n, m;
+    uint64_t n, m, halt;
 };
+
+/* What others do while the victim halts: anything, without waiting for it. */
+static void go_on(alps_heap_t *heap)
+{
+    use(heap);
+    allocate_more(heap);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    struct alps_recovery report = {.struct_size = sizeof report};
+    CHECK_ERR(alps_recover(heap, &report), 0);
+    CHECK_LE(report.count, 1); /* the ghost, if the victim had not got to it */
+    allocate_more(heap);
+}
 
 static void run(void *context)
 {
@@ -531,14 +563,19 @@ static void run(void *context)
     set_up(&r);
     pid_t recoverer = 0;
     if (at->m != 0) {
-        char byte;
         CHECK(pipe(r.ready) == 0 && pipe(r.go) == 0);
         r.trigger = (struct trigger){.at = at->m};
         recoverer = test_fork(recover_when_told, &r);
-        CHECK_EQ(read(r.ready[0], &byte, 1), 1);
+        wait_for_byte(r.ready[0]);
     }
-    r.trigger = (struct trigger){.at = at->n};
+    r.trigger = (struct trigger){.at = at->n, .halt_at = at->halt};
+    CHECK(pipe(r.trigger.halted) == 0 && pipe(r.trigger.go) == 0);
     pid_t victim = test_fork(script, &r);
+    if (at->halt != 0) {
+        wait_for_byte(r.trigger.halted[0]);
+        go_on(r.heap);
+        CHECK_EQ(write(r.trigger.go[1], "", 1), 1);
+    }
     if (at->n == UINT64_MAX)
         test_join(victim);
     else
@@ -561,37 +598,43 @@ static void run(void *context)
 }
 
 /* Runs in a process of its own; says which run it was if it fails. */
-static uint64_t run_once(const char *path, struct journal *journal, uint64_t n, uint64_t m)
+static void run_once(const char *path, struct journal *journal, uint64_t n, uint64_t m,
+                     uint64_t halt)
 {
-    struct kill_at at = {.path = path, .journal = journal, .n = n, .m = m};
+    struct kill_at at = {.path = path, .journal = journal, .n = n, .m = m, .halt = halt};
     int status;
     pid_t child = test_fork(run, &at);
     CHECK_EQ(waitpid(child, &status, 0), child);
     if (status != 0)
-        test_fail(__FILE__, __LINE__, "the victim was killed at change %lld, the recoverer at %lld",
-                  (long long)n, (long long)m);
-    return journal->changes;
+        test_fail(__FILE__, __LINE__,
+                  "the victim was killed at change %lld, the recoverer at %lld (-1: not at all), "
+                  "the victim halted at access %lld",
+                  (long long)n, (long long)m, (long long)halt);
 }
 
-/* Every step-th; all if that is 1. */
-static uint64_t step(unsigned normally)
+/* One of so many is looked at; all are with ALPS_TEST_EVERY_ACCESS=1. */
+static uint64_t one_of(unsigned normally)
 {
     const char *all = getenv("ALPS_TEST_EVERY_ACCESS");
     return all != NULL && *all != '\0' ? 1 : normally * (blocks_slow() ? 8 : 1);
+}
+
+/* The next one after n: at random, since changes come in patterns. */
+static uint64_t next(struct test_rng *rng, uint64_t n, uint64_t by)
+{
+    return n + 1 + test_rng_below(rng, 2 * by - 1);
 }
 
 TEST_LIMITED(access, killed_at_each_change, 3600)
 {
     const char *path = test_heap_path();
     struct journal *journal = blocks_shared(sizeof *journal);
-    uint64_t changes = run_once(path, journal, UINT64_MAX, 0), runs = 0, by = step(3);
+    struct test_rng rng = test_rng(0);
+    run_once(path, journal, UINT64_MAX, 0, 0);
+    uint64_t changes = journal->changes, runs = 0, by = one_of(3);
     CHECK_LT(1000, changes);
-    if (getenv("N")) {
-        run_once(path, journal, strtoull(getenv("N"), 0, 10), 0);
-        return;
-    }
-    for (uint64_t n = 1 + test_seed() % by; n <= changes; n += by, runs++)
-        run_once(path, journal, n, 0);
+    for (uint64_t n = next(&rng, 0, by); n <= changes; n = next(&rng, n, by), runs++)
+        run_once(path, journal, n, 0, 0);
     printf("%llu of %llu changes of shared memory: killed before each\n", (unsigned long long)runs,
            (unsigned long long)changes);
 }
@@ -600,12 +643,111 @@ TEST_LIMITED(access, killed_at_each_change_of_a_recovery, 36000)
 {
     const char *path = test_heap_path();
     struct journal *journal = blocks_shared(sizeof *journal);
-    uint64_t changes = run_once(path, journal, UINT64_MAX, 0), runs = 0, by = step(250);
-    for (uint64_t n = 1 + test_seed() % by; n <= changes; n += by) {
-        uint64_t recovery = run_once(path, journal, n, UINT64_MAX);
-        uint64_t m_by = by == 1 ? 1 : blocks_slow() ? 8 : 2;
-        for (uint64_t m = 1 + test_seed() % m_by; m <= recovery; m += m_by, runs++)
-            run_once(path, journal, n, m);
+    struct test_rng rng = test_rng(0);
+    run_once(path, journal, UINT64_MAX, 0, 0);
+    uint64_t changes = journal->changes, runs = 0, by = one_of(250);
+    uint64_t m_by = by == 1 ? 1 : blocks_slow() ? 16 : 3;
+    for (uint64_t n = next(&rng, 0, by); n <= changes; n = next(&rng, n, by)) {
+        run_once(path, journal, n, UINT64_MAX, 0);
+        uint64_t recovery = journal->changes;
+        for (uint64_t m = next(&rng, 0, m_by); m <= recovery; m = next(&rng, m, m_by), runs++)
+            run_once(path, journal, n, m, 0);
     }
     printf("%llu recoveries were killed\n", (unsigned long long)runs);
+}
+
+/* Nobody waits for a process that is stopped in the middle of something, and it goes on well. */
+TEST_LIMITED(access, halted_at_each_access_while_others_go_on, 36000)
+{
+    const char *path = test_heap_path();
+    struct journal *journal = blocks_shared(sizeof *journal);
+    struct test_rng rng = test_rng(0);
+    run_once(path, journal, UINT64_MAX, 0, 0);
+    uint64_t accesses = journal->accesses, runs = 0, by = one_of(60);
+    for (uint64_t n = next(&rng, 0, by); n <= accesses; n = next(&rng, n, by), runs++)
+        run_once(path, journal, UINT64_MAX, 0, n);
+    printf("%llu of %llu accesses: halted before each\n", (unsigned long long)runs,
+           (unsigned long long)accesses);
+}
+
+/* ---- a free that arrives late ---- */
+
+struct late {
+    const char *path;
+    alps_ptr_t block;
+    struct trigger trigger;
+    struct {
+        uint64_t accesses;
+        int result;
+    } * out;
+};
+
+static void free_late(void *context)
+{
+    struct late *late = context;
+    alps_heap_t *heap = heap_open(late->path);
+    alps_fam_set_hook(change, &late->trigger);
+    late->out->result = alps_free(heap, late->block);
+    alps_fam_set_hook(NULL, NULL);
+    late->out->accesses = late->trigger.accesses;
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* Two processes free the same block. While one halts in the middle the other frees it, and its span
+ * gets blocks of another size: one of the two is told of the mistake, and no other block suffers. */
+TEST(access, a_free_that_arrives_late_hits_nobody_elses_block)
+{
+    enum { COUNT = 1000 };
+    struct late late = {.path = test_heap_path()};
+    late.out = blocks_shared(sizeof *late.out);
+    static alps_ptr_t blocks[COUNT];
+    unsigned late_ones = 0;
+    uint64_t accesses = 0; /* of the free that is not disturbed */
+    for (uint64_t n = 0; n <= accesses; n++) {
+        heap_make(late.path, 16 * MIB, 16 * MIB);
+        alps_heap_t *heap = heap_open(late.path);
+        /* The second block: none of the other size starts there. */
+        alps_ptr_t first = alps_malloc(heap, 64, ALPS_ANY_NODE);
+        late.block = alps_malloc(heap, 64, ALPS_ANY_NODE);
+        CHECK_ERR(alps_free(heap, first), 0);
+        CHECK_ERR(alps_heap_close(heap), 0);
+        heap = heap_open(late.path);
+
+        late.trigger = (struct trigger){.halt_at = n};
+        CHECK(pipe(late.trigger.halted) == 0 && pipe(late.trigger.go) == 0);
+        pid_t child = test_fork(free_late, &late);
+        int result = -EALREADY;
+        if (n != 0) {
+            wait_for_byte(late.trigger.halted[0]);
+            result = alps_free(heap, late.block);
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[i] = alps_malloc(heap, 304, ALPS_ANY_NODE);
+            blocks_fill(alps_deref(heap, blocks[i]), 304, i);
+        }
+        CHECK_EQ(write(late.trigger.go[1], "", 1), 1);
+        test_join(child);
+        int other = late.out->result;
+        CHECK_EQ((result == 0) + (other == 0), 1);
+        CHECK(result == 0 || result == -EALREADY);
+        CHECK(other == 0 || other == -EALREADY || other == -EINVAL);
+        late_ones += result == 0;
+        if (n == 0)
+            accesses = late.out->accesses;
+
+        CHECK_EQ(blocks_stats(heap).live_blocks, COUNT);
+        blocks_check_heap(heap);
+        for (unsigned i = 0; i < COUNT; i++) {
+            CHECK_EQ(blocks_differ(alps_deref(heap, blocks[i]), 304, i), 304);
+            CHECK_ERR(alps_free(heap, blocks[i]), 0);
+        }
+        CHECK_EQ(blocks_stats(heap).live_blocks, 0);
+        CHECK_ERR(alps_heap_close(heap), 0);
+        CHECK_ERR(alps_heap_destroy(late.path), 0);
+        for (unsigned i = 0; i < 2; i++) {
+            close(late.trigger.halted[i]);
+            close(late.trigger.go[i]);
+        }
+    }
+    CHECK_LE(3, late_ones);
 }

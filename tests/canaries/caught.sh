@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# caught.sh TEST: succeeds if the test, made with a known mistake, fails; says what caught it.
+set -uo pipefail
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+try() { # CASE [ENVIRONMENT]
+    env "${@:2}" "$test" --seed 1 "$1" >"$log" 2>&1
+    if [ $? -eq 1 ] && grep -q '^FAILED' "$log"; then
+        grep -E 'failed: |was killed at' "$log" | head -2
+        grep '^FAILED' "$log"
+        exit 0
+    fi
+}
+test=$1
+try 'access.a_free*'
+try 'access.killed_at_each_change'
+try 'access.killed_at_each_change_of_a_recovery'
+try 'access.halted*'
+try 'access.killed_at_each_change' ALPS_TEST_EVERY_ACCESS=1
+tail -3 "$log"
+echo "$(basename "$1") survives: no test has found its mistake"
+exit 1
