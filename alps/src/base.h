@@ -2,6 +2,7 @@
 #ifndef ALPS_BASE_H
 #define ALPS_BASE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,20 @@ static inline unsigned count_bits(uint64_t x)
 static inline unsigned log2_floor(uint64_t x)
 {
     return 63u - (unsigned)__builtin_clzll(x);
+}
+
+/* A function that begins with this is no cancellation point, whatever it calls: a thread that ended
+ * in the middle of it would leave locks, descriptors, or spans of a living instance behind. */
+#define NOT_CANCELLED __attribute__((cleanup(cancel_restore))) int cancel_state = cancel_disable()
+static inline int cancel_disable(void)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+static inline void cancel_restore(int *before)
+{
+    pthread_setcancelstate(*before, NULL);
 }
 
 #endif

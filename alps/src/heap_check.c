@@ -283,6 +283,7 @@ void heap_verify(alps_heap_t *heap, alps_ptr_t p)
 
 int alps_heap_check(alps_heap_t *heap, struct alps_check *report)
 {
+    NOT_CANCELLED;
     int rc = heap_may_read(heap);
     if (rc == 0 && report != NULL && report->struct_size < sizeof *report)
         rc = error_set(EINVAL, "struct_size of the report is %zu", report->struct_size);

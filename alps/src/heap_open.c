@@ -46,6 +46,7 @@ int alps_heap_create(const char *path, const struct alps_create_options *options
 int alps_heap_create_files(const char *const *paths, unsigned count,
                            const struct alps_create_options *options)
 {
+    NOT_CANCELLED;
     int rc = check_paths(paths, count);
     return rc != 0 ? rc : layout_create(paths, count, options);
 }
@@ -107,6 +108,7 @@ static uint64_t first_cursor(const struct layout *l, unsigned slot)
 int alps_heap_open_files(const char *const *paths, unsigned count,
                          const struct alps_open_options *options, alps_heap_t **result)
 {
+    NOT_CANCELLED;
     struct alps_open_options o;
     if (result == NULL)
         return error_set(EINVAL, "the place for the handle is NULL");
@@ -150,6 +152,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
 
 int alps_heap_close(alps_heap_t *heap)
 {
+    NOT_CANCELLED;
     if (heap == NULL)
         return 0;
     int rc = heap_may_read(heap);
@@ -174,6 +177,7 @@ int alps_heap_close(alps_heap_t *heap)
 /* Opens a heap by the path of its first file for us alone, and does something with it. */
 static int exclusively(const char *path, int (*action)(struct layout *l))
 {
+    NOT_CANCELLED;
     char **paths;
     unsigned count;
     int rc = check_paths(&path, 1);

@@ -116,6 +116,7 @@ static int add_root(alps_heap_t *heap, const struct root_name *name, alps_ptr_t 
 
 int alps_root_set(alps_heap_t *heap, const char *text, alps_ptr_t p)
 {
+    NOT_CANCELLED;
     struct root_name name;
     int rc = heap_may_write(heap);
     if (rc == 0)

@@ -182,6 +182,7 @@ void region_forget_files(struct region *region)
 /* Calls fallocate for the part of a range in each file. */
 static int allocate_range(struct region *region, uint64_t offset, uint64_t length, int mode)
 {
+    NOT_CANCELLED;
     for (unsigned i = 0; i < region->file_count; i++) {
         struct region_file *f = &region->files[i];
         uint64_t from = max_u64(offset, f->start);

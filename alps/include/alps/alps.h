@@ -37,12 +37,17 @@
  *   ECHILD        the handle belongs to the parent process; open the heap again after fork
  *   other         what the operating system said (EACCES, EEXIST, ELOOP, ...)
  *
- * Threads, fork, signals
- * ----------------------
+ * Threads, signals, fork, exec, exit
+ * ----------------------------------
  * All functions may be called from any thread at the same time on the same handle, except that
  * alps_heap_close and alps_heap_remap need the caller to keep other threads out of the handle.
- * A thread that ends gives back what it held. After fork, calls of the child through the parent's
- * handle fail with ECHILD; the parent is not affected. No function is safe in a signal handler.
+ * A thread that ends gives back what it held; destructors of its thread-specific data may still call
+ * everything. No function is a cancellation point; a thread with asynchronous cancellation must not
+ * call any. No function is safe in a signal handler, and none may be left by longjmp or an
+ * exception; signals that are handled otherwise interrupt nothing.
+ * After fork, calls of the child through the parent's handle fail with ECHILD; the parent is not
+ * affected, and the child keeps nothing of it alive. exec, and exit without alps_heap_close, end the
+ * instances of the process as a crash does. Until then, handlers of atexit may use the heap.
  *
  * Crashes
  * -------
