@@ -69,6 +69,16 @@ static inline unsigned count_bits(uint64_t x)
 #endif
 }
 
+/* FNV-1a; tells apart and finds damage, no defence against malice. */
+static inline uint64_t hash_bytes(const void *data, size_t bytes)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
 /* floor(log2(x)); x is not 0. */
 static inline unsigned log2_floor(uint64_t x)
 {
@@ -77,7 +87,8 @@ static inline unsigned log2_floor(uint64_t x)
 
 /* A function that begins with this is no cancellation point, whatever it calls: a thread that ended
  * in the middle of it would leave locks, descriptors, or spans of a living instance behind. */
-#define NOT_CANCELLED __attribute__((cleanup(cancel_restore))) int cancel_state = cancel_disable()
+#define NOT_CANCELLED                                                                              \
+    __attribute__((cleanup(cancel_restore), unused)) int cancel_state = cancel_disable()
 static inline int cancel_disable(void)
 {
     int before;

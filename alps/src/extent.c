@@ -226,6 +226,7 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
                  uint64_t *first)
 {
     const struct layout *l = &instance->layout;
+    instance_beat(instance);
     struct search s = {.count = count, .modulus = modulus};
     s.phase = (0 - (l->data_offset >> SPAN_SHIFT)) & (modulus - 1);
     if (count > l->span_count)

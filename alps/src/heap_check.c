@@ -46,7 +46,7 @@ static bool owner_wrong(const struct layout *l, uint64_t span, uint64_t state, s
     struct layout_slot *s = layout_slot(l, slot);
     uint64_t slot_state = fam_load_acquire(&s->state);
     if (slot_status(slot_state) == SLOT_FREE ||
-        span_owner_bits(slot, (uint32_t)(slot_state >> 8)) != owner)
+        span_owner_bits(slot, slot_incarnation(slot_state)) != owner)
         return wrong(f, "I2: span %llu names slot %u, which another or no instance has", (ull)span,
                      slot);
     uint64_t zone = layout_zone_of(l, span);

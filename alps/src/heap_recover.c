@@ -154,3 +154,31 @@ int alps_recover(alps_heap_t *heap, struct alps_recovery *report)
     report->spans_freed = 0;
     return heap_recover(heap, false, report);
 }
+
+int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation)
+{
+    int rc = heap_may_write(heap);
+    if (rc != 0)
+        return rc;
+    const struct layout *l = heap_layout(heap);
+    if (generation == ALPS_PERMANENT)
+        return error_set(EINVAL, "%s: generation 0 names no instance", heap_name(heap));
+    for (unsigned i = 0; i < l->instance_count; i++) {
+        const struct layout_slot *slot = layout_slot(l, i);
+        if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE ||
+            fam_load_acquire(&slot->generation) != generation)
+            continue;
+        rc = instance_declare_dead(&heap->instance, i);
+        if (rc == -EBUSY)
+            return error_set(EBUSY,
+                             "%s: process %llu of this host has generation %llu open and is alive; "
+                             "kill it instead",
+                             heap_name(heap), (unsigned long long)fam_load(&slot->pid),
+                             (unsigned long long)generation);
+        return rc;
+    }
+    if (generation_find(l, generation) < 0)
+        return error_set(ENOENT, "%s: nothing is known of generation %llu", heap_name(heap),
+                         (unsigned long long)generation);
+    return 0; /* closed, or taken in already */
+}

@@ -170,7 +170,9 @@ int alps_instance_walk(alps_heap_t *heap,
                                          .generation = fam_load(&slot->generation),
                                          .pid = fam_load(&slot->pid),
                                          .alive = instance_alive(&heap->instance, i),
-                                         .self = i == heap->instance.slot};
+                                         .self = i == heap->instance.slot,
+                                         .remote = instance_is_remote(slot),
+                                         .silent_seconds = instance_silence(slot)};
         rc = instance.alive < 0 ? instance.alive : visit(&instance, context);
     }
     return rc;

@@ -6,8 +6,14 @@
  * in its name (the state words keep naming the dead owner) and frees the slot. An heir that dies
  * loses the lock and leaves the slot to the next one.
  *
+ * Where several kernels share the memory, a lock tells only of processes of the same kernel; the
+ * slot's state names the kernel, by host and boot. Of another kernel's instance it is known that it
+ * is dead if that host has booted again since, or if somebody who knows says so
+ * (instance_declare_dead). Silence proves nothing: a slow process that was taken for dead and wakes
+ * up would write over its heir. Heirs on several kernels are told apart by the CAS of the state.
+ *
  * Invariants
- *   I1 A slot's state changes only under its lock.
+ *   I1 A slot's state changes by CAS, and on its kernel only under its lock.
  *   I2 A slot with SLOT_FREE has no generation, no intent, and no zone touched; no span names it.
  *   I3 An entry of the generation table with GENERATION_OPEN is named by the slot in it, which
  *      holds the generation's number and is not SLOT_FREE.
@@ -26,10 +32,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -42,7 +50,8 @@ static unsigned slot_lock(unsigned slot)
 static void become(struct instance *instance, unsigned slot, uint64_t state)
 {
     instance->slot = slot;
-    instance->owner = span_owner_bits(slot, (uint32_t)(state >> 8));
+    instance->state = state;
+    instance->owner = span_owner_bits(slot, slot_incarnation(state));
 }
 
 /* Start time of this process in clock ticks since boot; 0 if unknown. */
@@ -64,21 +73,61 @@ static uint64_t process_start_time(void)
     return p == NULL ? 0 : strtoull(p + 1, NULL, 10);
 }
 
-static void boot_identity(uint64_t id[2])
+/* ---- which kernel this is ---- */
+
+static uint64_t kernel_id[2]; /* of the host, of its boot; 0: not known */
+static pthread_once_t kernel_once = PTHREAD_ONCE_INIT;
+
+/* A number for the first line of a file, or for an environment variable if that is set. */
+static uint64_t identify(const char *variable, const char *path)
 {
-    id[0] = id[1] = 0;
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    char text[128];
+    const char *given = getenv(variable);
+    if (given != NULL && *given != '\0')
+        return hash_bytes(given, strlen(given));
+    FILE *f = fopen(path, "re");
     if (f == NULL)
-        return;
-    unsigned digits = 0;
-    for (int c; digits < 32 && (c = fgetc(f)) != EOF;) {
-        int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-        if (value >= 0) {
-            id[digits / 16] = id[digits / 16] << 4 | (uint64_t)value;
-            digits++;
-        }
-    }
+        return 0;
+    if (fgets(text, sizeof text, f) == NULL)
+        text[0] = '\0';
     fclose(f);
+    size_t length = strcspn(text, "\n");
+    return length < 32 ? 0 : hash_bytes(text, length); /* "uninitialized", for one */
+}
+
+static void identify_kernel(void)
+{
+    kernel_id[0] = identify("ALPS_HOST_ID", "/etc/machine-id");
+    kernel_id[1] = identify("ALPS_BOOT_ID", "/proc/sys/kernel/random/boot_id");
+}
+
+/* As a slot's state has it. */
+static uint64_t this_kernel(void)
+{
+    pthread_once(&kernel_once, identify_kernel);
+    return (kernel_id[0] >> 40) | (kernel_id[1] >> 40) << 24;
+}
+
+/* Whether a kernel, found in a slot's state, is one of this host before it booted again. */
+static bool has_gone(const struct layout_slot *slot, uint64_t state)
+{
+    uint64_t mask = ((uint64_t)1 << 24) - 1, kernel = slot_kernel(state), here = this_kernel();
+    return kernel_id[0] != 0 && kernel_id[1] != 0 && (kernel & mask) == (here & mask) &&
+           kernel != here && fam_load_acquire(&slot->kernel[0]) == kernel_id[0] &&
+           fam_load(&slot->kernel[1]) != kernel_id[1] && fam_load_acquire(&slot->state) == state;
+}
+
+static bool is_declared_dead(const struct layout_slot *slot, uint64_t state)
+{
+    uint64_t generation = fam_load_acquire(&slot->generation);
+    return generation != 0 &&
+           fam_load_acquire(&slot->declared_dead) == slot_declaration(generation, state);
+}
+
+static void note_kernel(struct layout_slot *slot)
+{
+    fam_store(&slot->kernel[1], kernel_id[1]);
+    fam_store_release(&slot->kernel[0], kernel_id[0]);
 }
 
 int instance_join(struct instance *instance)
@@ -94,19 +143,16 @@ int instance_join(struct instance *instance)
         if (rc != 0)
             return rc;
         uint64_t state = fam_load_acquire(&slot->state);
-        if (slot_status(state) != SLOT_FREE) {
+        uint64_t live = slot_word(SLOT_LIVE, 0, slot_incarnation(state) + 1, this_kernel());
+        if (slot_status(state) != SLOT_FREE || !fam_cas(&slot->state, &state, live)) {
             region_unlock(&l->region, slot_lock(i));
             continue;
         }
-        state = SLOT_LIVE | ((state >> 8) + 1) << 8;
-        fam_store_release(&slot->state, state);
-        become(instance, i, state);
-        uint64_t boot[2];
-        boot_identity(boot);
+        become(instance, i, live);
+        note_kernel(slot);
         fam_store(&slot->pid, (uint64_t)getpid());
         fam_store(&slot->start_time, process_start_time());
-        fam_store(&slot->boot[0], boot[0]);
-        fam_store(&slot->boot[1], boot[1]);
+        instance_beat(instance);
         instance->generation = ALPS_PERMANENT;
         instance->generation_index = 0;
         return 0;
@@ -144,6 +190,11 @@ void instance_leave(struct instance *instance, bool empty)
 {
     struct layout *l = &instance->layout;
     struct layout_slot *slot = layout_slot(l, instance->slot);
+    uint64_t state = instance->state;
+    if (fam_load_acquire(&slot->state) != state) { /* somebody took us for dead */
+        region_unlock(&l->region, slot_lock(instance->slot));
+        return;
+    }
     if (instance->generation_index != 0) {
         fam_word_t *entry = layout_generation(l, instance->generation_index);
         if (empty)
@@ -161,8 +212,7 @@ void instance_leave(struct instance *instance, bool empty)
     fam_store(&slot->hinted_classes[1], 0);
     for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
         fam_store(&slot->intents[i].op, INTENT_NONE);
-    uint64_t state = fam_load(&slot->state);
-    fam_store_release(&slot->state, SLOT_FREE | (state >> 8) << 8);
+    fam_cas(&slot->state, &state, slot_word(SLOT_FREE, 0, slot_incarnation(state), 0));
     region_unlock(&l->region, slot_lock(instance->slot));
 }
 
@@ -171,29 +221,74 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
     *heir = (struct instance){.layout = *layout};
     struct layout *l = &heir->layout;
     struct layout_slot *slot = layout_slot(l, number);
-    if (slot_status(fam_load(&slot->state)) == SLOT_FREE)
+    uint64_t state = fam_load_acquire(&slot->state);
+    if (slot_status(state) == SLOT_FREE)
         return 0;
     int rc = region_lock(&l->region, slot_lock(number), true);
     if (rc != 0)
         return rc == -EBUSY ? 0 : rc;
-    uint64_t state = fam_load_acquire(&slot->state);
-    if (slot_status(state) == SLOT_FREE) {
+    state = fam_load_acquire(&slot->state);
+    bool dead =
+        slot_status(state) != SLOT_FREE && (slot_kernel(state) == this_kernel() ||
+                                            has_gone(slot, state) || is_declared_dead(slot, state));
+    uint64_t mine =
+        slot_word(SLOT_RECOVERING, slot_heirs(state) + 1, slot_incarnation(state), this_kernel());
+    if (!dead || !fam_cas(&slot->state, &state, mine)) {
         region_unlock(&l->region, slot_lock(number));
         return 0;
     }
-    fam_store_release(&slot->state, SLOT_RECOVERING | (state >> 8) << 8);
-    become(heir, number, state);
+    note_kernel(slot);
+    become(heir, number, mine);
     heir->generation = fam_load(&slot->generation);
     int64_t index = heir->generation == 0 ? -1 : generation_find(l, heir->generation);
     heir->generation_index = index < 0 ? 0 : (uint64_t)index;
     return 1;
 }
 
-int instance_alive(struct instance *instance, unsigned slot)
+int instance_alive(struct instance *instance, unsigned number)
 {
-    if (slot == instance->slot)
+    const struct layout_slot *slot = layout_slot(&instance->layout, number);
+    if (number == instance->slot)
         return 1;
-    return region_lock_held(&instance->layout.region, slot_lock(slot));
+    uint64_t state = fam_load_acquire(&slot->state);
+    if (slot_kernel(state) == this_kernel())
+        return region_lock_held(&instance->layout.region, slot_lock(number));
+    return !has_gone(slot, state) && !is_declared_dead(slot, state);
+}
+
+int instance_declare_dead(struct instance *instance, unsigned number)
+{
+    struct layout_slot *slot = layout_slot(&instance->layout, number);
+    uint64_t state = fam_load_acquire(&slot->state);
+    if (number == instance->slot)
+        return -EBUSY;
+    if (slot_kernel(state) == this_kernel()) {
+        int held = region_lock_held(&instance->layout.region, slot_lock(number));
+        return held > 0 ? -EBUSY : held;
+    }
+    fam_store_release(&slot->declared_dead,
+                      slot_declaration(fam_load_acquire(&slot->generation), state));
+    return 0;
+}
+
+void instance_beat(struct instance *instance)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    fam_store(&layout_slot(&instance->layout, instance->slot)->heartbeat, (uint64_t)now.tv_sec);
+}
+
+uint64_t instance_silence(const struct layout_slot *slot)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    uint64_t last = fam_load(&slot->heartbeat), seconds = (uint64_t)now.tv_sec;
+    return last < seconds ? seconds - last : 0;
+}
+
+bool instance_is_remote(const struct layout_slot *slot)
+{
+    return slot_kernel(fam_load_acquire(&slot->state)) != this_kernel();
 }
 
 void instance_touch(struct instance *instance, uint64_t zone)

@@ -7,6 +7,7 @@
 struct instance {
     struct layout layout;
     unsigned slot;
+    uint64_t state;            /* of the slot, as long as it is ours */
     uint64_t owner;            /* bits of this instance in state words */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
@@ -25,19 +26,26 @@ int instance_take_generation(struct instance *instance);
 /* Gives the slot back. empty: no span carries the generation any more. */
 void instance_leave(struct instance *instance, bool empty);
 
-/* Number of a slot's state: SLOT_... */
-static inline enum slot_status slot_status(uint64_t state)
-{
-    return (enum slot_status)(state & 255);
-}
-
 /* Makes heir act as the instance of another slot that has died: 1 if it did and the slot is now
  * locked for the caller, 0 if the slot is free or alive, or a negative errno value. The caller puts
  * everything in order and calls instance_leave(heir). */
 int instance_inherit(struct instance *heir, const struct layout *layout, unsigned slot);
 
-/* 1: the slot is in use and its instance alive; 0: dead; negative: error. */
+/* 1: the slot is in use and its instance alive, as far as this kernel can know; 0: dead; negative:
+ * error. */
 int instance_alive(struct instance *instance, unsigned slot);
+
+/* Takes an instance that runs on another kernel for dead from now on. 0 also if it is dead anyway;
+ * -EBUSY if it runs on this kernel and is alive. */
+int instance_declare_dead(struct instance *instance, unsigned slot);
+
+/* A sign of life, now and then, for people who look whether an instance of another kernel is
+ * still there. */
+void instance_beat(struct instance *instance);
+
+/* Seconds since the last one; whether the slot's instance runs on another kernel. */
+uint64_t instance_silence(const struct layout_slot *slot);
+bool instance_is_remote(const struct layout_slot *slot);
 
 /* Notes that this instance is about to claim or own something in a zone; recovery looks only into
  * zones that are noted. */

@@ -19,29 +19,19 @@
 
 #include "error.h"
 
-/* FNV-1a; finds damage, not malice. */
-static uint64_t checksum(const void *data, size_t bytes)
-{
-    const unsigned char *p = data;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < bytes; i++)
-        hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 static uint64_t super_checksum(const struct layout_super *super)
 {
     struct layout_super copy = *super;
     copy.magic = 0; /* stored last */
     copy.checksum = 0;
-    return checksum(&copy, offsetof(struct layout_super, next_generation));
+    return hash_bytes(&copy, offsetof(struct layout_super, next_generation));
 }
 
 static uint64_t part_checksum(const struct layout_part *part)
 {
     struct layout_part copy = *part;
     copy.checksum = 0;
-    return checksum(&copy, sizeof copy);
+    return hash_bytes(&copy, sizeof copy);
 }
 
 /* Bytes of memory that a heap of so many spans takes, the way the user's sizes count. */

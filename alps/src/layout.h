@@ -128,21 +128,55 @@ _Static_assert(sizeof(struct layout_intent) == LAYOUT_LINE, "");
 /* An instance: this, then two bitmaps over the zones (touched, hinted), each of whole lines. One
  * more slot than there are instances is nobody's: hints about permanent slabs are left there. */
 struct layout_slot {
-    fam_word_t state; /* enum slot_status | incarnation << 8; changed by the holder of the lock */
+    fam_word_t state; /* see slot_word; changed by CAS, by who holds the lock on its own kernel */
     uint64_t reserved[15];
     fam_word_t generation; /* its number; 0: none, or permanent. From here: written by the owner */
     fam_word_t pid;
     fam_word_t start_time; /* of the process, in clock ticks since boot */
-    fam_word_t boot[2];    /* identity of the kernel's boot */
-    uint64_t reserved2[11];
+    fam_word_t kernel[2];  /* host and boot, as the state has them in short */
+    fam_word_t heartbeat;  /* when it last gave a sign: seconds since 1970 by its own clock */
+    uint64_t reserved2[10];
     fam_word_t hinted_classes[2]; /* bit c: an unowned slab of class c may have free blocks.
                                      From here: set by anyone */
-    uint64_t reserved3[14];
+    fam_word_t declared_dead; /* slot_declaration of who was declared dead; of no one else later */
+    uint64_t reserved3[13];
     struct layout_intent intents[LAYOUT_INTENT_MAX];
 };
 _Static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_INTENT_MAX) * LAYOUT_LINE, "");
 
+/* ---- a slot's state: status | heirs << 4 | incarnation << 8 | host << 16 | boot << 40 ----
+ *
+ * Host and boot are those of the kernel on which the instance, or in SLOT_RECOVERING its heir,
+ * runs: 24 bits each of layout_slot.kernel; both are 0 in SLOT_FREE. heirs counts takeovers. */
 enum slot_status { SLOT_FREE = 0, SLOT_LIVE = 1, SLOT_RECOVERING = 2 };
+
+static inline enum slot_status slot_status(uint64_t state)
+{
+    return (enum slot_status)(state & 15);
+}
+static inline unsigned slot_heirs(uint64_t state)
+{
+    return (unsigned)(state >> 4) & 15;
+}
+static inline uint32_t slot_incarnation(uint64_t state)
+{
+    return (uint32_t)(state >> 8) & 255;
+}
+static inline uint64_t slot_kernel(uint64_t state)
+{
+    return state >> 16;
+}
+static inline uint64_t slot_word(enum slot_status status, unsigned heirs, uint32_t incarnation,
+                                 uint64_t kernel)
+{
+    return (uint64_t)status | (uint64_t)(heirs & 15) << 4 | (uint64_t)(incarnation & 255) << 8 |
+           kernel << 16;
+}
+/* Numbers of generations are never used again, so this means nobody who comes later. */
+static inline uint64_t slot_declaration(uint64_t generation, uint64_t state)
+{
+    return generation << 4 | slot_heirs(state);
+}
 
 /* What the holder of a span writes: the bitmaps A and C (64 bits a word) and the header. */
 struct layout_record {

@@ -168,6 +168,7 @@ int slab_create(struct instance *instance, unsigned class, int node, uint64_t *s
 bool slab_own(struct instance *instance, uint64_t span, uint64_t state)
 {
     const struct layout *l = &instance->layout;
+    instance_beat(instance);
     instance_touch(instance, layout_zone_of(l, span));
     return fam_cas(layout_state(l, span), &state,
                    span_slab(span_class(state), instance->owner, span_incarnation(state)));

@@ -399,7 +399,7 @@ int command_commit(const struct arguments *a)
     return command_generations(a, &work);
 }
 
-/* ---- format, destroy ----------------------------------------------------------------------- */
+/* ---- declare-dead, format, destroy ---------------------------------------------------------- */
 
 /* STATUS_OK if the user wants it: said so with --yes, or says so now. */
 static int confirm(const struct arguments *a, const char *consequence)
@@ -418,6 +418,15 @@ static int confirm(const struct arguments *a, const char *consequence)
     if (!yes)
         fprintf(stderr, "alps: %s: %s: nothing was changed\n", a->command, a->files[0]);
     return yes ? STATUS_OK : STATUS_FAILED;
+}
+
+int command_declare_dead(const struct arguments *a)
+{
+    struct generation_work work = {alps_declare_dead, "declared dead; `alps recover` takes it in",
+                                   "kill the process, then it is known to be dead"};
+    int status = confirm(a, "a process that goes on after it is declared dead damages the heap");
+
+    return status == STATUS_OK ? command_generations(a, &work) : status;
 }
 
 static int confirmed(const struct arguments *a, const char *consequence,

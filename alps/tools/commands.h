@@ -14,6 +14,7 @@ int command_trim(const struct arguments *arguments);
 int command_recover(const struct arguments *arguments);
 int command_bulk_free(const struct arguments *arguments);
 int command_commit(const struct arguments *arguments);
+int command_declare_dead(const struct arguments *arguments);
 int command_format(const struct arguments *arguments);
 int command_destroy(const struct arguments *arguments);
 

@@ -54,14 +54,19 @@ static int list_instance(const struct alps_instance *instance, void *context)
         json_number(listing->json, "generation", instance->generation);
         json_number(listing->json, "pid", instance->pid);
         json_bool(listing->json, "alive", instance->alive != 0);
+        json_bool(listing->json, "remote", instance->remote != 0);
+        json_number(listing->json, "silent_seconds", instance->silent_seconds);
         json_close(listing->json, '}');
     } else {
         if (!listing->begun)
             printf("    %4s  %20s  %10s  %s\n", "slot", "generation", "pid", "state");
         listing->begun = true;
-        printf("    %4u  %20s  %10" PRIu64 "  %s\n", instance->slot,
+        printf("    %4u  %20s  %10" PRIu64 "  %s", instance->slot,
                generation_text(text, instance->generation), instance->pid,
                instance->alive ? "alive" : "dead");
+        if (instance->remote)
+            printf(", on another host, silent for %" PRIu64 " s", instance->silent_seconds);
+        printf("\n");
     }
     return output_failed();
 }

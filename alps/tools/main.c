@@ -102,6 +102,16 @@ static const struct command {
      .help = "Makes the blocks of the generations permanent: no bulk-free frees them then. A\n"
              "generation that a live instance has open is refused.\n",
      .examples = "  alps commit --generation 5 /dev/shm/heap\n"},
+    {.name = "declare-dead",
+     .summary = "say that the process of a generation is dead",
+     .run = command_declare_dead,
+     .options = OPTION_BIT(OPTION_GENERATION) | OPTION_BIT(OPTION_YES),
+     .required = OPTION_BIT(OPTION_GENERATION),
+     .help = "For processes of other hosts on memory that several hosts share: that they died\n"
+             "is not seen here. Refused for a process of this host, where it is seen. Whoever\n"
+             "is declared dead must be dead and stay so: a process that goes on damages the\n"
+             "heap. Asks for confirmation; --yes where nobody can be asked.\n",
+     .examples = "  alps declare-dead --generation 5 --yes /dev/shm/heap\n"},
     {.name = "grow",
      .summary = "give the heap more memory",
      .run = command_grow,

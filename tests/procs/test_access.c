@@ -694,7 +694,7 @@ static void free_late(void *context)
 }
 
 /* Two processes free the same block. While one halts in the middle the other frees it, and its span
- * gets blocks of another size: one of the two is told of the mistake, and no other block suffers. */
+ * gets blocks of another size: one of the two is told, and no other block suffers. */
 TEST(access, a_free_that_arrives_late_hits_nobody_elses_block)
 {
     enum { COUNT = 1000 };

@@ -45,8 +45,8 @@ fresh() {
     "$tool" create --capacity 256M "$heap" >"$dir/out" 2>"$dir/err" || complain "no fresh heap"
 }
 
-commands='create info stat check walk roots recover bulk-free commit grow trim format destroy'
-writers='recover grow trim bulk-free commit'
+commands='create info stat check walk roots recover bulk-free commit declare-dead grow trim format destroy'
+writers='recover grow trim bulk-free commit declare-dead'
 readers='info stat check walk roots'
 
 # What a command needs besides FILE.
@@ -54,6 +54,7 @@ needs() {
     case $1 in
     grow) echo --size=64M ;;
     bulk-free | commit) echo --generation=9999 ;;
+    declare-dead) echo --generation=9999 --yes ;;
     format | destroy) echo --yes ;;
     esac
 }
@@ -353,7 +354,7 @@ done
 held=$(cat "$dir/held")
 expect 0 info --json "$heap"
 is_json
-says "\"generation\":$held,\"pid\":[0-9]+,\"alive\":true"
+says "\"generation\":$held,\"pid\":[0-9]+,\"alive\":true,\"remote\":false"
 expect 0 info "$heap"
 says "^ +[0-9]+ +$held +[0-9]+  alive$"
 expect 0 recover "$heap"
@@ -361,6 +362,10 @@ says ': 0 dead instances recovered, 1 alive, 0 still dead$'
 expect 4 bulk-free -g "$held" "$heap"
 warns 'a live instance'
 expect 4 commit -g "$held" "$heap"
+expect 4 declare-dead --yes -g "$held" "$heap"
+warns 'is alive; kill it instead'
+expect 2 declare-dead -g "$held" "$heap" </dev/null
+warns 'confirm that with --yes'
 expect 4 format --yes "$heap"
 expect 4 destroy --yes "$heap"
 [ -e "$heap" ] || complain 'destroy has removed a busy heap'
@@ -370,6 +375,23 @@ done
 exec 9>&-
 wait "$holder" || complain 'fill has failed'
 holder=
+expect 0 bulk-free -g "$held" "$heap"
+
+# ---- a process of another host dies ----
+
+ALPS_HOST_ID='another host' fills -n 3 -k "$heap"
+held=$generation
+expect 0 recover "$heap"
+says ': 0 dead instances recovered, 1 alive, 0 still dead$'
+expect 0 info "$heap"
+says "^ +[0-9]+ +$held +[0-9]+  alive, on another host, silent for [0-9]+ s$"
+expect 0 info --json "$heap"
+is_json
+says "\"generation\":$held,\"pid\":[0-9]+,\"alive\":true,\"remote\":true,\"silent_seconds\":[0-9]+"
+expect 0 declare-dead --yes -g "$held" "$heap"
+says 'declared dead'
+expect 0 recover "$heap"
+says ': 1 dead instance recovered, 0 alive, 0 still dead$'
 expect 0 bulk-free -g "$held" "$heap"
 
 # ---- grow, trim ----

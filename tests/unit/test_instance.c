@@ -63,7 +63,7 @@ TEST(instance, one_heir_inherits_a_dead_one_and_leaves_a_clean_slot)
     test_join_killed(child, SIGKILL);
     CHECK_EQ(instance_alive(&heap->instance, slot), 0);
 
-    uint64_t owner = span_owner_bits(slot, (uint32_t)(slot_state(heap, slot) >> 8));
+    uint64_t owner = span_owner_bits(slot, slot_incarnation(slot_state(heap, slot)));
     CHECK_EQ(instance_inherit(&heir, l, slot), 1);
     CHECK_EQ(heir.owner, owner);
     CHECK_EQ(slot_status(slot_state(heap, slot)), SLOT_RECOVERING);

@@ -41,13 +41,13 @@
  * ----------------------------------
  * All functions may be called from any thread at the same time on the same handle, except that
  * alps_heap_close and alps_heap_remap need the caller to keep other threads out of the handle.
- * A thread that ends gives back what it held; destructors of its thread-specific data may still call
- * everything. No function is a cancellation point; a thread with asynchronous cancellation must not
- * call any. No function is safe in a signal handler, and none may be left by longjmp or an
+ * A thread that ends gives back what it held; destructors of its thread-specific data may still
+ * call everything. No function is a cancellation point; a thread with asynchronous cancellation
+ * must not call any. No function is safe in a signal handler, and none may be left by longjmp or an
  * exception; signals that are handled otherwise interrupt nothing.
  * After fork, calls of the child through the parent's handle fail with ECHILD; the parent is not
- * affected, and the child keeps nothing of it alive. exec, and exit without alps_heap_close, end the
- * instances of the process as a crash does. Until then, handlers of atexit may use the heap.
+ * affected, and the child keeps nothing of it alive. exec, and exit without alps_heap_close, end
+ * the instances of the process as a crash does. Until then, handlers of atexit may use the heap.
  *
  * Crashes
  * -------
@@ -269,6 +269,16 @@ struct alps_recovery {
  * Crash: whoever comes next finishes it. */
 ALPS_API int alps_recover(alps_heap_t *heap, struct alps_recovery *report);
 
+/* Says that the instance with this generation is dead; alps_recover, or whoever opens the heap or
+ * runs short, takes it in then. For launchers and operators, where several kernels share the
+ * memory: a process of another kernel is otherwise taken for dead only once its host booted again
+ * (hosts are told apart by /etc/machine-id, or by ALPS_HOST_ID in the environment). It must really
+ * be dead, and stay so: a process that goes on after it was declared dead damages the heap.
+ * Processes of the same kernel need no such word. 0 also if it was dead already, or closed.
+ * Crash: declared or not.
+ * Errors: EBUSY (it lives on this kernel), EINVAL (ALPS_PERMANENT), ENOENT, EROFS, ECHILD. */
+ALPS_API int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation);
+
 /* ---- roots --------------------------------------------------------------------------------- */
 
 /* Binds a name of 1 to ALPS_ROOT_NAME_MAX bytes to an offset; ALPS_NULL removes the name. Others
@@ -347,11 +357,14 @@ ALPS_API int alps_heap_check(alps_heap_t *heap, struct alps_check *report);
 
 /* One instance slot in use. */
 struct alps_instance {
-    unsigned slot;         /* index of the slot */
-    alps_gen_t generation; /* ALPS_PERMANENT for permanent openings */
-    uint64_t pid;          /* process id, in its own PID namespace: for people to read */
-    int alive;             /* 1 alive, 0 dead and not recovered yet */
-    int self;              /* 1: this handle */
+    unsigned slot;           /* index of the slot */
+    alps_gen_t generation;   /* ALPS_PERMANENT for permanent openings */
+    uint64_t pid;            /* process id, in its own PID namespace: for people to read */
+    int alive;               /* 1 alive, 0 dead and not recovered yet */
+    int self;                /* 1: this handle */
+    int remote;              /* 1: it runs on another kernel, alive is what is known here */
+    uint64_t silent_seconds; /* since it last took or gave back memory, by both clocks; an idle
+                                process is silent, too */
 };
 ALPS_API int alps_instance_walk(alps_heap_t *heap,
                                 int (*visit)(const struct alps_instance *instance, void *context),
