@@ -245,9 +245,14 @@ static int end_event;
 
 static void ask_to_end(int signal_number)
 {
+    static volatile sig_atomic_t times;
     int saved = errno;
 
-    (void)signal_number;
+    times++;
+    if (times >= 3) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+    }
     (void)!write(end_event, &(uint64_t){1}, sizeof(uint64_t));
     errno = saved;
 }
@@ -285,8 +290,8 @@ static int start_watch(const struct arguments *a, alps_heap_t *heap)
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     /* Without SA_RESTART a signal interrupts a write to a terminal that is stopped; one that comes
-     * just before it does not, and therefore the second signal kills. */
-    struct sigaction action = {.sa_handler = ask_to_end, .sa_flags = (int)SA_RESETHAND};
+     * just before it does not, and therefore the third signal kills: timeout(1) sends two. */
+    struct sigaction action = {.sa_handler = ask_to_end};
 
     end_event = eventfd(0, EFD_CLOEXEC);
     if (end_event < 0)

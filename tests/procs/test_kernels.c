@@ -37,7 +37,9 @@ static void be(void *context)
 /* To be called before this process opens a heap: a process knows its kernel once and for all. */
 static struct actor *actor_make(const char *path, const char *host, const char *boot)
 {
-    struct actor *actor = calloc(1, sizeof *actor);
+    static struct actor actors[4];
+    static unsigned count;
+    struct actor *actor = &actors[count++];
     *actor = (struct actor){.path = path,
                             .host = host,
                             .boot = boot,
@@ -114,6 +116,7 @@ TEST(kernels, a_process_of_another_is_dead_when_it_is_said_to_be)
     CHECK_EQ(remote_instance(heap).alive, 1);
     CHECK_EQ(recover(heap), 0);
     CHECK_EQ(inside_live_blocks(heap), 1);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 TEST(kernels, those_of_a_host_that_booted_again_are_dead)
@@ -134,6 +137,7 @@ TEST(kernels, those_of_a_host_that_booted_again_are_dead)
     CHECK_ERR(alps_bulk_free(heap, before->out->generation), 0);
     CHECK_ERR(alps_bulk_free(heap, elsewhere->out->generation), -EBUSY);
     inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 TEST(kernels, an_heir_on_another_kernel_that_dies_is_declared_dead_as_well)
@@ -160,6 +164,7 @@ TEST(kernels, an_heir_on_another_kernel_that_dies_is_declared_dead_as_well)
     CHECK_EQ(recover(heap), 1);
     CHECK_ERR(alps_bulk_free(heap, dead.generation), 0);
     inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 TEST(kernels, declarations_that_make_no_sense_are_refused)
@@ -174,6 +179,9 @@ TEST(kernels, declarations_that_make_no_sense_are_refused)
     alps_heap_t *reader = inside_open(path, ALPS_OPEN_READONLY);
     CHECK_ERR(alps_declare_dead(reader, 1), -EROFS);
     CHECK_EQ(recover(heap), 0);
+    CHECK_ERR(alps_heap_close(reader), 0);
+    CHECK_ERR(alps_heap_close(neighbour), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 /* Somebody who was wrongly taken for dead closes: what is his heir's is left alone. */
@@ -188,4 +196,5 @@ TEST(kernels, who_was_taken_for_dead_does_not_free_the_slot)
     CHECK_ERR(alps_heap_close(heap), 0);
     CHECK_EQ(fam_load(&slot->state), taken);
     CHECK_NE(alps_malloc(other, 64, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_ERR(alps_heap_close(other), 0);
 }
