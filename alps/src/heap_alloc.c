@@ -337,6 +337,8 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     fam_store(&intent->block, block);
     fam_store(&intent->incarnation, span_incarnation(place.state));
     fam_store_release(&intent->op, INTENT_FREE);
+    if (span_kind(place.state) == SPAN_SLAB)
+        slab_announce_free(heap_layout(heap), place.span, place.state);
     uint64_t expected = block;
     if (fam_cas(word, &expected, ALPS_NULL))
         rc = heap_free(heap, block);

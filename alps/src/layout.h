@@ -192,7 +192,8 @@ _Static_assert(sizeof(struct layout_record) == 3 * LAYOUT_LINE, "");
 
 /* What others write: the bitmap R, 32 bits a word below the incarnation. */
 struct layout_released {
-    fam_word_t words[128];
+    fam_word_t words[127];
+    fam_word_t free_from; /* slab's incarnation << 32 | 1: some were freed by alps_free_from */
 };
 _Static_assert(sizeof(struct layout_released) == 1024, "");
 

@@ -21,6 +21,10 @@
  *     ^                        ^                        |  ^                          |
  *     '----extent_release------'------slab_destroy------'  '-----slab_own (CAS)-------'
  *
+ * A block that alps_free_from frees may be freed a second time by the heir of who died in it. So it
+ * is not handed out before the intent is gone: a fold leaves it, free but with its bit in A set. The
+ * incarnation protects what is recycled as a whole.
+ *
  * Concurrency: slab_release stores with release order what slab_own's CAS acquires. A free by
  * another compares the incarnation in the very word that it changes, so one that arrives after the
  * slab was recycled changes nothing.
@@ -174,21 +178,63 @@ bool slab_own(struct instance *instance, uint64_t span, uint64_t state)
                    span_slab(span_class(state), instance->owner, span_incarnation(state)));
 }
 
+void slab_announce_free(const struct layout *l, uint64_t span, uint64_t state)
+{
+    fam_word_t *word = &layout_released(l, span)->free_from;
+    uint64_t announced = (uint64_t)span_incarnation(state) << 32 | 1;
+    if (fam_load(word) != announced)
+        fam_store(word, announced);
+}
+
+/* Blocks of a slab that alps_free_from is about to free, or has just freed, somewhere: an heir may
+ * free them once more. */
+static bool find_intents(const struct layout *l, uint64_t span, unsigned class, uint64_t *blocks)
+{
+    const struct slab_class *c = &slab_classes[class];
+    uint64_t incarnation = span_incarnation(fam_load(layout_state(l, span)));
+    if (fam_load_acquire(&layout_released(l, span)->free_from) != (incarnation << 32 | 1))
+        return false;
+    bool any = false;
+    for (unsigned i = 0; i < l->instance_count; i++) {
+        struct layout_slot *slot = layout_slot(l, i);
+        if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE)
+            continue;
+        for (unsigned k = 0; k < LAYOUT_INTENT_MAX; k++) {
+            if (fam_load_acquire(&slot->intents[k].op) != INTENT_FREE)
+                continue;
+            uint64_t index =
+                alps_fast_index(c->inverse, c->shift,
+                                fam_load(&slot->intents[k].block) - slab_base(l, span, class));
+            if (index < c->blocks) {
+                blocks[index / 64] |= (uint64_t)1 << (index % 64);
+                any = true;
+            }
+        }
+    }
+    return any;
+}
+
 unsigned slab_fold(const struct layout *l, uint64_t span, unsigned class, uint64_t *allocated)
 {
     const struct slab_class *c = &slab_classes[class];
     fam_word_t *a = slab_allocated(l, span, class);
     fam_word_t *r = layout_released(l, span)->words;
+    uint64_t released[SLAB_WORDS_MAX], held[SLAB_WORDS_MAX] = {0}, any = 0;
     unsigned used = 0;
+    /* R is read before the intents: what is set in it was announced before. */
+    for (unsigned w = 0; w < c->words; w++)
+        any |= released[w] = slab_released(l, span, w);
+    if (any != 0)
+        find_intents(l, span, class, held);
     for (unsigned w = 0; w < c->words; w++) {
-        uint64_t bits = fam_load(&a[w]);
-        uint64_t released = slab_released(l, span, w);
-        if (released != 0) {
-            /* First A, then R: see the table above. */
-            bits &= ~released;
+        uint64_t before = fam_load(&a[w]), fold = released[w] & ~held[w];
+        uint64_t bits = (before & ~fold) | (released[w] & held[w]);
+        /* First A, then R: see the table above. */
+        if (bits != before)
             fam_store_release(&a[w], bits);
-            fam_and(&r[2 * w], ~(released & UINT32_MAX));
-            fam_and(&r[2 * w + 1], ~(released >> 32));
+        if (fold != 0) {
+            fam_and(&r[2 * w], ~(fold & UINT32_MAX));
+            fam_and(&r[2 * w + 1], ~(fold >> 32));
         }
         allocated[w] = bits;
         used += count_bits(bits & slab_word_mask(c, w));
@@ -317,8 +363,13 @@ void slab_destroy(struct instance *instance, uint64_t span, unsigned class)
 
 unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class)
 {
+    const struct layout *l = &instance->layout;
     uint64_t allocated[SLAB_WORDS_MAX];
-    unsigned used = slab_fold(&instance->layout, span, class, allocated);
+    if (slab_is_empty(l, span, class)) {
+        slab_destroy(instance, span, class);
+        return 0;
+    }
+    unsigned used = slab_fold(l, span, class, allocated);
     if (used == 0)
         slab_destroy(instance, span, class);
     else

@@ -87,7 +87,8 @@ bool slab_own(struct instance *instance, uint64_t span, uint64_t state);
 /* ---- by the owner's holder alone ---- */
 
 /* Folds R into A and clears R; afterwards allocated[] holds A, padding included. Returns the number
- * of blocks in use. */
+ * of bits set. Blocks that alps_free_from is about to free are left as they are, with A set: free,
+ * but not to be used again. */
 unsigned slab_fold(const struct layout *l, uint64_t span, unsigned class, uint64_t *allocated);
 
 /* Clears the bits of C of free blocks in a folded slab. Returns true if any bit is left. */
@@ -111,6 +112,10 @@ void slab_destroy(struct instance *instance, uint64_t span, unsigned class);
 unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class);
 
 /* ---- by anyone ---- */
+
+/* To be called between the note of an intent to free a block of this slab and the free: tells those
+ * who fold to look for it. */
+void slab_announce_free(const struct layout *l, uint64_t span, uint64_t state);
 
 /* Frees block number index of a slab found in that state, by R. 0, -EALREADY, or -EAGAIN if the
  * slab has been recycled meanwhile: look again. May destroy an empty slab that nobody owns. */

@@ -752,3 +752,98 @@ TEST(access, a_free_that_arrives_late_hits_nobody_elses_block)
     }
     CHECK_LE(3, late_ones);
 }
+
+/* ---- a free_from whose process dies late ---- */
+
+struct publisher {
+    const char *path;
+    alps_ptr_t word;
+    struct trigger trigger;
+    uint64_t *accesses; /* shared */
+};
+
+static void free_from_late(void *context)
+{
+    struct publisher *publisher = context;
+    alps_heap_t *heap = heap_open(publisher->path);
+    alps_fam_set_hook(change, &publisher->trigger);
+    CHECK_ERR(alps_free_from(heap, alps_deref(heap, publisher->word)), 0);
+    alps_fam_set_hook(NULL, NULL);
+    *publisher->accesses = publisher->trigger.accesses;
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* A process halts in alps_free_from and is killed in the end. Meanwhile the owner of the slab takes
+ * every block that is free, if it can the one just freed; or the slab has no owner, and others adopt
+ * it. Recovery must not free it again. */
+static void free_from_and_reuse(bool owned)
+{
+    enum { COUNT = 2200, SIZE = 64 };
+    const char *path = test_heap_path();
+    struct publisher p = {.path = path, .accesses = blocks_shared(sizeof *p.accesses)};
+    static alps_ptr_t blocks[COUNT];
+    unsigned reused = 0;
+    uint64_t accesses = 0; /* of the call that is not disturbed */
+    for (uint64_t n = 0; n <= accesses; n++) {
+        heap_make(path, 16 * MIB, 16 * MIB);
+        alps_heap_t *heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
+        p.word = alps_calloc(heap, 1, 4096, ALPS_ANY_NODE);
+        alps_ptr_t *word = alps_deref(heap, p.word);
+        /* A full slab and one that is nearly; a block of the first is the published one. */
+        for (unsigned i = 0; i < COUNT - 200; i++)
+            blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+        alps_ptr_t published = *word = blocks[500];
+        blocks[500] = blocks[COUNT - 201];
+        if (!owned) {
+            CHECK_ERR(alps_heap_close(heap), 0);
+            heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
+            word = alps_deref(heap, p.word);
+        }
+        p.trigger = (struct trigger){.halt_at = n};
+        CHECK(pipe(p.trigger.halted) == 0 && pipe(p.trigger.go) == 0);
+        pid_t child = test_fork(free_from_late, &p);
+        if (n == 0) {
+            test_join(child);
+            accesses = *p.accesses;
+        } else {
+            wait_for_byte(p.trigger.halted[0]);
+        }
+        CHECK_ERR(alps_heap_trim(heap), 0); /* folds */
+        for (unsigned i = COUNT - 201; i < COUNT; i++) {
+            blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+            reused += blocks[i] == published;
+        }
+        if (n != 0) {
+            CHECK_EQ(kill(child, SIGKILL), 0);
+            test_join_killed(child, SIGKILL);
+        }
+        CHECK_ERR(alps_recover(heap, NULL), 0);
+        CHECK(*word == published || *word == ALPS_NULL);
+        CHECK_EQ(blocks_stats(heap).live_blocks, COUNT + 1u + (*word != ALPS_NULL));
+        blocks_check_heap(heap);
+        for (unsigned i = 0; i < COUNT; i++)
+            CHECK_ERR(alps_free(heap, blocks[i]), 0);
+        if (*word != ALPS_NULL)
+            CHECK_ERR(alps_free_from(heap, word), 0);
+        CHECK_ERR(alps_free(heap, p.word), 0);
+        CHECK_ERR(alps_heap_trim(heap), 0);
+        CHECK_EQ(blocks_stats(heap).span_bytes, 0);
+        CHECK_ERR(alps_heap_close(heap), 0);
+        CHECK_ERR(alps_heap_destroy(path), 0);
+        for (unsigned i = 0; i < 2; i++) {
+            close(p.trigger.halted[i]);
+            close(p.trigger.go[i]);
+        }
+    }
+    CHECK_LT(0, reused);
+}
+
+TEST(access, a_free_from_of_an_owned_slab_is_not_done_twice)
+{
+    free_from_and_reuse(true);
+}
+
+TEST(access, a_free_from_of_an_unowned_slab_is_not_done_twice)
+{
+    free_from_and_reuse(false);
+}
