@@ -1,2 +1,2 @@
 # slab.c: R is cleared before A: a fold that is killed brings freed blocks back.
-s/(fam_store_release\(&a\[w\], bits\);\s*)(fam_and\(&r\[2 \* w\].*?;\s*fam_and\(&r\[2 \* w \+ 1\].*?;\s*)/$2$1/s;
+s/( *if \(bits != before\)\n *fam_store_release\(&a\[w\], bits\);\n)( *if \(fold != 0\) \{.*?\n        \}\n)/$2$1/s;

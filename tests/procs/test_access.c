@@ -774,8 +774,8 @@ static void free_from_late(void *context)
 }
 
 /* A process halts in alps_free_from and is killed in the end. Meanwhile the owner of the slab takes
- * every block that is free, if it can the one just freed; or the slab has no owner, and others adopt
- * it. Recovery must not free it again. */
+ * every block that is free, if it can the one just freed; or the slab has no owner, and others
+ * adopt it. Recovery must not free it again. */
 static void free_from_and_reuse(bool owned)
 {
     enum { COUNT = 2200, SIZE = 64 };
