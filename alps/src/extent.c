@@ -265,7 +265,7 @@ uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count)
     struct layout_record *record = layout_record(&instance->layout, first);
     uint32_t incarnation = (uint32_t)fam_load(&record->incarnation) + 1;
     fam_store(&record->incarnation, incarnation);
-    fam_store(&record->generation, instance->generation_index);
+    record_set_generation(record, instance->generation_index);
     fam_store(&record->length, count);
     return incarnation;
 }

@@ -176,7 +176,7 @@ static int free_in_slab(struct cache *cache, const struct slab_place *place, alp
     struct cache_slab *slab = cache_find(block);
     if (slab == NULL && span_owner(place->state) == 0) {
         const struct layout_record *record = layout_record(&instance->layout, place->span);
-        if (fam_load_acquire(&record->generation) == instance->generation_index)
+        if (record_generation(record) == instance->generation_index)
             slab = cache_adopt(cache, place->span, place->state);
     }
     if (slab == NULL)

@@ -66,7 +66,7 @@ static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uin
     if (fam_load(&record->incarnation) != span_incarnation(state))
         return wrong(f, "E5: span %llu has incarnation %llu, its record %llu", (ull)span,
                      (ull)span_incarnation(state), (ull)fam_load(&record->incarnation));
-    uint64_t generation = fam_load(&record->generation);
+    uint64_t generation = record_generation(record);
     if (generation >= LAYOUT_GENERATION_MAX ||
         (fam_load_acquire(layout_generation(l, generation)) & GENERATION_USED) == 0)
         return wrong(f, "I4: span %llu carries entry %llu of the generations, which is not used",

@@ -21,9 +21,7 @@
 /* Calls visit for the first span of every slab and extent that carries a generation, or, with
  * index < 0, for every one. */
 static void for_each_run(const struct layout *l, int64_t index,
-                         void (*visit)(void *context, uint64_t span, uint64_t state,
-                                       uint64_t generation),
-                         void *context)
+                         void (*visit)(void *context, uint64_t span, uint64_t state), void *context)
 {
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
         uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
@@ -31,15 +29,16 @@ static void for_each_run(const struct layout *l, int64_t index,
             uint64_t state = fam_load_acquire(layout_state(l, span));
             if (span_kind(state) != SPAN_SLAB && span_kind(state) != SPAN_EXTENT)
                 continue;
-            uint64_t generation = fam_load_acquire(&layout_record(l, span)->generation);
-            if (index < 0 || generation == (uint64_t)index)
-                visit(context, span, state, generation);
+            if (index < 0 || record_generation(layout_record(l, span)) == (uint64_t)index)
+                visit(context, span, state);
         }
     }
 }
 
 struct bulk {
     struct instance *instance;
+    uint64_t index;   /* of the entry */
+    uint64_t word;    /* what the entry says as long as the generation is being freed */
     uint64_t skipped; /* runs that somebody had in hand */
 };
 
@@ -61,21 +60,31 @@ static void free_slab(struct instance *instance, uint64_t span, unsigned class)
         slab_destroy(instance, span, class);
         return;
     }
-    fam_store_release(&layout_record(l, span)->generation, 0);
+    record_set_generation(layout_record(l, span), 0);
     slab_release(instance, span, class, true);
 }
 
-static void free_run(void *context, uint64_t span, uint64_t state, uint64_t generation)
+/* Somebody else may free the same generation, and be ahead: the entry may already stand for another
+ * one. It cannot while a run that carries it is there: so it is looked at after the run's index was
+ * read, by the owner, or of the incarnation that extent_free expects. */
+static void free_run(void *context, uint64_t span, uint64_t state)
 {
     struct bulk *bulk = context;
-    (void)generation;
-    if (span_kind(state) == SPAN_EXTENT)
-        extent_free(bulk->instance, span, state);
-    else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
-             slab_own(bulk->instance, span, state))
-        free_slab(bulk->instance, span, span_class(state));
-    else
+    const struct layout *l = &bulk->instance->layout;
+    const fam_word_t *entry = layout_generation(l, bulk->index);
+    if (span_kind(state) == SPAN_EXTENT) {
+        if (fam_load_acquire(entry) == bulk->word)
+            extent_free(bulk->instance, span, state);
+    } else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
+               slab_own(bulk->instance, span, state)) {
+        if (record_generation(layout_record(l, span)) == bulk->index &&
+            fam_load_acquire(entry) == bulk->word)
+            free_slab(bulk->instance, span, span_class(state));
+        else
+            slab_settle(bulk->instance, span, span_class(state));
+    } else {
         bulk->skipped++;
+    }
 }
 
 /* Finds the entry of a generation that is not open; one that is left by the dead is closed first.
@@ -121,12 +130,14 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
     } while ((word & GENERATION_FREEING) == 0 && !fam_cas(entry, &word, word | GENERATION_FREEING));
     word |= GENERATION_FREEING;
     for (unsigned attempt = 0; attempt < 1000; attempt++) {
-        struct bulk bulk = {.instance = &heap->instance};
+        struct bulk bulk = {.instance = &heap->instance, .index = (uint64_t)index, .word = word};
         for_each_run(heap_layout(heap), index, free_run, &bulk);
         if (bulk.skipped == 0) {
             fam_cas(entry, &word, 0);
             return 0;
         }
+        if (fam_load_acquire(entry) != word)
+            return 0; /* somebody else has freed the rest */
         /* Somebody has a slab in hand for a moment, or died with it. */
         if (attempt == 100 && (rc = heap_recover(heap, false, NULL)) != 0)
             return rc;
@@ -166,16 +177,19 @@ struct collection {
 };
 
 /* Brings what carries a committed generation up to date; notes what carries another. */
-static void collect_run(void *context, uint64_t span, uint64_t state, uint64_t generation)
+static void collect_run(void *context, uint64_t span, uint64_t state)
 {
     struct collection *collection = context;
     struct instance *instance = collection->instance;
     const struct layout *l = &instance->layout;
+    fam_word_t *word = &layout_record(l, span)->generation;
+    uint64_t expected = fam_load_acquire(word), generation = expected & UINT32_MAX;
     if (generation == 0 || generation >= LAYOUT_GENERATION_MAX)
         return;
     if (generation_committed(l, generation)) {
         if (span_kind(state) == SPAN_EXTENT) {
-            if (fam_cas(&layout_record(l, span)->generation, &generation, 0))
+            /* Of this use of the span alone: the next one may carry the entry's next generation. */
+            if (fam_cas(word, &expected, expected - generation))
                 return;
         } else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
                    slab_own(instance, span, state)) {

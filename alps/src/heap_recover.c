@@ -50,7 +50,7 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
 {
     const struct layout *l = &instance->layout;
     uint64_t state = fam_load_acquire(layout_state(l, span));
-    bool carries = fam_load(&layout_record(l, span)->generation) == instance->generation_index;
+    bool carries = record_generation(layout_record(l, span)) == instance->generation_index;
     switch (span_kind(state)) {
     case SPAN_CLAIMED:
         if (span_owner(state) == instance->owner) {

@@ -20,7 +20,7 @@ static bool slab_or_extent(const struct layout *l, uint64_t span, uint64_t *stat
 /* Number of the generation in an entry; ALPS_PERMANENT if its blocks are permanent. */
 static alps_gen_t generation_of(const struct layout *l, uint64_t span)
 {
-    uint64_t index = fam_load_acquire(&layout_record(l, span)->generation);
+    uint64_t index = record_generation(layout_record(l, span));
     if (index >= LAYOUT_GENERATION_MAX)
         return ALPS_PERMANENT;
     uint64_t word = fam_load_acquire(layout_generation(l, index));

@@ -183,12 +183,21 @@ struct layout_record {
     fam_word_t allocated[16];
     fam_word_t committed[16];
     fam_word_t incarnation; /* counts the uses of this span as a slab or the start of an extent */
-    fam_word_t generation;  /* index in the table of generations */
+    fam_word_t generation;  /* index in the table of generations | incarnation << 32 */
     fam_word_t length;      /* spans of the slab or extent that starts here */
     fam_word_t last_state;  /* of a free span: what it was, to tell a double free */
     uint64_t reserved[12];
 };
 _Static_assert(sizeof(struct layout_record) == 3 * LAYOUT_LINE, "");
+
+static inline uint64_t record_generation(const struct layout_record *record)
+{
+    return fam_load_acquire(&record->generation) & UINT32_MAX;
+}
+static inline void record_set_generation(struct layout_record *record, uint64_t index)
+{
+    fam_store_release(&record->generation, index | fam_load(&record->incarnation) << 32);
+}
 
 /* What others write: the bitmap R, 32 bits a word below the incarnation. */
 struct layout_released {

@@ -265,7 +265,7 @@ bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned cl
     const struct slab_class *c = &slab_classes[class];
     struct layout_record *record = layout_record(l, span);
     fam_word_t *bits = slab_committed(l, span, class);
-    uint64_t from = fam_load(&record->generation), to = instance->generation_index;
+    uint64_t from = record_generation(record), to = instance->generation_index;
     *committed = false;
     if (from == 0 && to == 0)
         return true; /* all blocks are permanent, C says nothing */
@@ -282,14 +282,14 @@ bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned cl
         *committed = slab_trim_committed(l, span, class, allocated);
     }
     if (from != to)
-        fam_store_release(&record->generation, to);
+        record_set_generation(record, to);
     return true;
 }
 
 /* Instance slot whose searchers look for this slab; -1 if nobody may allocate from it. */
 static int64_t hint_board(const struct layout *l, uint64_t span)
 {
-    uint64_t index = fam_load_acquire(&layout_record(l, span)->generation);
+    uint64_t index = record_generation(layout_record(l, span));
     if (index >= LAYOUT_GENERATION_MAX)
         return -1;
     uint64_t word = fam_load_acquire(layout_generation(l, index));
@@ -413,7 +413,7 @@ int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, u
 /* Owns an unowned slab in a state if the instance may allocate from it. */
 static bool own_if_usable(struct instance *instance, uint64_t span, uint64_t state)
 {
-    uint64_t generation = fam_load_acquire(&layout_record(&instance->layout, span)->generation);
+    uint64_t generation = record_generation(layout_record(&instance->layout, span));
     if (generation != instance->generation_index &&
         !generation_committed(&instance->layout, generation))
         return false;

@@ -14,6 +14,7 @@ try() { # CASE [ENVIRONMENT]
 test=$1
 try 'access.a_free*'
 try 'access.killed_at_each_change'
+try 'access.a_bulk*'
 try 'access.killed_at_each_change_of_a_recovery'
 try 'access.halted*'
 try 'access.killed_at_each_change' ALPS_TEST_EVERY_ACCESS=1

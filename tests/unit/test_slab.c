@@ -241,12 +241,12 @@ TEST(slab, a_generation_takes_over_only_what_is_permanent_or_empty)
     allocate_bit(&m, 3);
     slab_fold(m.l, m.span, m.class, allocated);
     CHECK(!slab_claim_generation(&other->instance, m.span, m.class, allocated, &committed));
-    CHECK_EQ(fam_load(&record->generation), self->generation_index);
+    CHECK_EQ(record_generation(record), self->generation_index);
 
     CHECK_ERR(alps_commit(m.heap, self->generation), 0);
     CHECK(slab_claim_generation(&other->instance, m.span, m.class, allocated, &committed));
     CHECK(committed);
-    CHECK_EQ(fam_load(&record->generation), other->instance.generation_index);
+    CHECK_EQ(record_generation(record), other->instance.generation_index);
     CHECK_EQ(fam_load(&slab_committed(m.l, m.span, m.class)[0]), 1 << 3);
 
     /* A stale bit of C (S4), as a crash between A and C leaves it, does not survive. */

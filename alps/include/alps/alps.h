@@ -242,8 +242,8 @@ ALPS_API int alps_heap_remap(alps_heap_t *heap, void *hint);
 ALPS_API alps_gen_t alps_heap_generation(const alps_heap_t *heap);
 
 /* Frees every block of a generation that is not open, and nothing else: committed blocks stay. Run
- * again, or killed midway and run again, it comes to the same. Nobody may free blocks of that
- * generation at the same time.
+ * again, by several at the same time, or killed midway and run again, it comes to the same. Nobody
+ * may free single blocks of that generation meanwhile.
  * Errors: EBUSY (it is open), EINVAL (ALPS_PERMANENT), ENOENT (no such generation: never opened, or
  * nothing of it is left), EROFS, ECHILD. */
 ALPS_API int alps_bulk_free(alps_heap_t *heap, alps_gen_t generation);
