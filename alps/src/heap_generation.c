@@ -42,26 +42,27 @@ struct bulk {
     uint64_t skipped; /* runs that somebody had in hand */
 };
 
-/* Frees the uncommitted blocks of an owned slab of the generation; what stays is permanent. */
+/* Frees the uncommitted blocks of an owned slab of the generation; what stays is permanent. By R, as
+ * others free them: an heir who frees one of them once more by an intent still finds it free. */
 static void free_slab(struct instance *instance, uint64_t span, unsigned class)
 {
     const struct layout *l = &instance->layout;
     const struct slab_class *c = &slab_classes[class];
-    uint64_t allocated[SLAB_WORDS_MAX];
-    slab_fold(l, span, class, allocated);
-    fam_word_t *a = slab_allocated(l, span, class), *committed = slab_committed(l, span, class);
-    unsigned left = 0;
+    const fam_word_t *committed = slab_committed(l, span, class);
+    uint64_t drop[SLAB_WORDS_MAX], left = 0;
     for (unsigned w = 0; w < c->words; w++) {
-        uint64_t keep = allocated[w] & fam_load(&committed[w]) & slab_word_mask(c, w);
-        left += count_bits(keep);
-        fam_store(&a[w], keep | ~slab_word_mask(c, w));
+        uint64_t live = slab_live(l, span, class, w), keep = live & fam_load(&committed[w]);
+        drop[w] = live & ~keep;
+        left |= keep;
     }
     if (left == 0) {
         slab_destroy(instance, span, class);
         return;
     }
+    for (unsigned w = 0; w < c->words; w++)
+        slab_release_blocks(l, span, w, drop[w]);
     record_set_generation(layout_record(l, span), 0);
-    slab_release(instance, span, class, true);
+    slab_settle(instance, span, class);
 }
 
 /* Somebody else may free the same generation, and be ahead: the entry may already stand for another

@@ -141,6 +141,15 @@ bool slab_any_released(const struct layout *l, uint64_t span, unsigned class)
     return false;
 }
 
+void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint64_t blocks)
+{
+    fam_word_t *r = &layout_released(l, span)->words[2 * w];
+    if ((blocks & UINT32_MAX) != 0)
+        fam_or(&r[0], blocks & UINT32_MAX);
+    if (blocks >> 32 != 0)
+        fam_or(&r[1], blocks >> 32);
+}
+
 bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class)
 {
     for (unsigned w = 0; w < slab_classes[class].words; w++)

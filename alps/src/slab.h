@@ -73,6 +73,9 @@ static inline uint64_t slab_live(const struct layout *l, uint64_t span, unsigned
     return a & ~slab_released(l, span, w) & slab_word_mask(&slab_classes[class], w);
 }
 
+/* Frees blocks of word w of an owned slab as others do: by R, for the next fold. */
+void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint64_t blocks);
+
 /* True if others have freed blocks since the last fold. */
 bool slab_any_released(const struct layout *l, uint64_t span, unsigned class);
 

@@ -766,12 +766,18 @@ static void free_from_late(void *context)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
-/* A process halts in alps_free_from and is killed in the end. Meanwhile the owner of the slab takes
- * every block that is free, if it can the one just freed; or the slab has no owner, and others
- * adopt it. Recovery must not free it again. */
-static void free_from_and_reuse(bool owned)
+/* What becomes of the slab meanwhile. */
+enum reuse {
+    OWNED,      /* its owner takes every free block, if it can the one just freed */
+    ADOPTED,    /* it has no owner, and another takes them */
+    BULK_FREED, /* likewise; the published block goes with its generation before */
+};
+
+/* A process halts in alps_free_from and is killed in the end. Meanwhile the block is free and may
+ * be taken again. Recovery must not free it once more. */
+static void free_from_and_reuse(enum reuse reuse)
 {
-    enum { COUNT = 2200, SIZE = 64 };
+    enum { COUNT = 2200, FIRST = 1999, SIZE = 64 };
     const char *path = test_heap_path();
     struct publisher p = {.path = path, .accesses = blocks_shared(sizeof *p.accesses)};
     static alps_ptr_t blocks[COUNT];
@@ -782,16 +788,25 @@ static void free_from_and_reuse(bool owned)
         alps_heap_t *heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
         p.word = alps_calloc(heap, 1, 4096, ALPS_ANY_NODE);
         alps_ptr_t *word = alps_deref(heap, p.word);
-        /* A full slab and one that is nearly; a block of the first is the published one. */
-        for (unsigned i = 0; i < COUNT - 200; i++)
+        /* A full slab and one that is nearly; a block of either is the published one. */
+        for (unsigned i = 0; i < FIRST; i++)
             blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
-        alps_ptr_t published = *word = blocks[500];
-        blocks[500] = blocks[COUNT - 201];
-        if (!owned) {
+        alps_ptr_t published = blocks[500];
+        alps_gen_t generation = ALPS_PERMANENT;
+        if (reuse != BULK_FREED)
+            blocks[500] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+        if (reuse != OWNED)
             CHECK_ERR(alps_heap_close(heap), 0);
-            heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
-            word = alps_deref(heap, p.word);
+        if (reuse == BULK_FREED) {
+            heap = heap_open(path);
+            generation = alps_heap_generation(heap);
+            published = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+            CHECK_ERR(alps_heap_close(heap), 0);
         }
+        if (reuse != OWNED)
+            heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
+        word = alps_deref(heap, p.word);
+        *word = published;
         p.trigger = (struct trigger){.halt_at = n};
         CHECK(pipe(p.trigger.halted) == 0 && pipe(p.trigger.go) == 0);
         pid_t child = test_fork(free_from_late, &p);
@@ -801,8 +816,12 @@ static void free_from_and_reuse(bool owned)
         } else {
             wait_for_byte(p.trigger.halted[0]);
         }
+        if (reuse == BULK_FREED) {
+            int rc = alps_bulk_free(heap, generation);
+            CHECK(rc == 0 || rc == -EBUSY); /* busy: the child has the slab in hand */
+        }
         CHECK_ERR(alps_heap_trim(heap), 0); /* folds */
-        for (unsigned i = COUNT - 201; i < COUNT; i++) {
+        for (unsigned i = FIRST; i < COUNT; i++) {
             blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
             reused += blocks[i] == published;
         }
@@ -812,6 +831,11 @@ static void free_from_and_reuse(bool owned)
         }
         CHECK_ERR(alps_recover(heap, NULL), 0);
         CHECK(*word == published || *word == ALPS_NULL);
+        if (reuse == BULK_FREED) {
+            *word = ALPS_NULL; /* what it names is gone, or goes now */
+            int rc = alps_bulk_free(heap, generation);
+            CHECK(rc == 0 || rc == -ENOENT);
+        }
         CHECK_EQ(blocks_stats(heap).live_blocks, COUNT + 1u + (*word != ALPS_NULL));
         blocks_check_heap(heap);
         for (unsigned i = 0; i < COUNT; i++)
@@ -833,12 +857,17 @@ static void free_from_and_reuse(bool owned)
 
 TEST(access, a_free_from_of_an_owned_slab_is_not_done_twice)
 {
-    free_from_and_reuse(true);
+    free_from_and_reuse(OWNED);
 }
 
 TEST(access, a_free_from_of_an_unowned_slab_is_not_done_twice)
 {
-    free_from_and_reuse(false);
+    free_from_and_reuse(ADOPTED);
+}
+
+TEST(access, a_free_from_of_what_is_freed_in_bulk_is_not_done_twice)
+{
+    free_from_and_reuse(BULK_FREED);
 }
 
 /* ---- a generation that two free at the same time ---- */
