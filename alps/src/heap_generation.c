@@ -42,8 +42,8 @@ struct bulk {
     uint64_t skipped; /* runs that somebody had in hand */
 };
 
-/* Frees the uncommitted blocks of an owned slab of the generation; what stays is permanent. By R, as
- * others free them: an heir who frees one of them once more by an intent still finds it free. */
+/* Frees the uncommitted blocks of an owned slab of the generation; what stays is permanent. It does
+ * so by R, as others free: an heir who frees one of them once more finds that it is free. */
 static void free_slab(struct instance *instance, uint64_t span, unsigned class)
 {
     const struct layout *l = &instance->layout;
