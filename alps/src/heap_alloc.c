@@ -340,10 +340,15 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     if (span_kind(place.state) == SPAN_SLAB)
         slab_announce_free(heap_layout(heap), place.span, place.state);
     uint64_t expected = block;
-    if (fam_cas(word, &expected, ALPS_NULL))
-        rc = heap_free(heap, block);
-    else
+    if (!fam_cas(word, &expected, ALPS_NULL))
         rc = error_set(EBUSY, "%s: somebody else changed where", heap_name(heap));
+    else if (span_kind(place.state) == SPAN_EXTENT)
+        rc = extent_free(&heap->instance, place.span, place.state);
+    else /* by R, even in a slab of ours: who died in here before us may have the same in mind */
+        rc = slab_remote_free(&heap->instance, place.span, place.state, place.index);
     instance_intent_done(&heap->instance, intent);
+    if (rc == -EALREADY || rc == -EAGAIN)
+        rc = 0; /* the heir of such a one was ahead of us */
+    heap_verify(heap, block);
     return rc;
 }

@@ -22,8 +22,8 @@
  *     '----extent_release------'------slab_destroy------'  '-----slab_own (CAS)-------'
  *
  * A block that alps_free_from frees may be freed a second time by the heir of who died in it. So it
- * is not handed out before the intent is gone: a fold leaves it, free but with its bit in A set.
- * What is recycled as a whole is protected by the incarnation.
+ * is freed by R even by its owner, and not handed out before the intent is gone: a fold leaves it,
+ * free but with its bit in A set. What is recycled as a whole is protected by the incarnation.
  *
  * Concurrency: slab_release stores with release order what slab_own's CAS acquires. A free by
  * another compares the incarnation in the very word that it changes, so one that arrives after the

@@ -769,6 +769,7 @@ static void free_from_late(void *context)
 /* What becomes of the slab meanwhile. */
 enum reuse {
     OWNED,      /* its owner takes every free block, if it can the one just freed */
+    WITHDRAWN,  /* likewise; the owner withdraws the block itself if it is still published */
     ADOPTED,    /* it has no owner, and another takes them */
     BULK_FREED, /* likewise; the published block goes with its generation before */
 };
@@ -795,7 +796,7 @@ static void free_from_and_reuse(enum reuse reuse)
         alps_gen_t generation = ALPS_PERMANENT;
         if (reuse != BULK_FREED)
             blocks[500] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
-        if (reuse != OWNED)
+        if (reuse == ADOPTED || reuse == BULK_FREED)
             CHECK_ERR(alps_heap_close(heap), 0);
         if (reuse == BULK_FREED) {
             heap = heap_open(path);
@@ -803,7 +804,7 @@ static void free_from_and_reuse(enum reuse reuse)
             published = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
             CHECK_ERR(alps_heap_close(heap), 0);
         }
-        if (reuse != OWNED)
+        if (reuse == ADOPTED || reuse == BULK_FREED)
             heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
         word = alps_deref(heap, p.word);
         *word = published;
@@ -820,6 +821,8 @@ static void free_from_and_reuse(enum reuse reuse)
             int rc = alps_bulk_free(heap, generation);
             CHECK(rc == 0 || rc == -EBUSY); /* busy: the child has the slab in hand */
         }
+        if (reuse == WITHDRAWN && *word != ALPS_NULL)
+            CHECK_ERR(alps_free_from(heap, word), 0);
         CHECK_ERR(alps_heap_trim(heap), 0); /* folds */
         for (unsigned i = FIRST; i < COUNT; i++) {
             blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
@@ -858,6 +861,11 @@ static void free_from_and_reuse(enum reuse reuse)
 TEST(access, a_free_from_of_an_owned_slab_is_not_done_twice)
 {
     free_from_and_reuse(OWNED);
+}
+
+TEST(access, a_free_from_that_another_does_instead_is_not_done_twice)
+{
+    free_from_and_reuse(WITHDRAWN);
 }
 
 TEST(access, a_free_from_of_an_unowned_slab_is_not_done_twice)

@@ -79,7 +79,7 @@ byte entry[ENTRIES], next_number = 1;
 byte held[BLOCKS], of_number[BLOCKS];
 byte committed;     /* numbers, as bits */
 byte giver[BLOCKS]; /* the process in a call that frees the block, + 1 */
-byte place_busy;    /* slot + 1 of the only one who may use the place */
+byte place_busy;    /* the process in a call that has the place to itself, + 1 */
 byte freeing[2];    /* number that a process is bulk-freeing: nobody may free its single blocks */
 byte ops = OPS, kills = KILLS, running = 2;
 
@@ -190,8 +190,9 @@ inline settle(owner)
     release_or_destroy(owner)
 }
 
-/* By R, of block b found in state st. by_heir: nobody waits for it, it may have been freed. */
-inline remote_free(owner, slot_, by_heir)
+/* By R, of block b found in state st. by_intent: somebody else who has the
+ * same intent may be ahead. */
+inline remote_free(owner, slot_, by_intent)
 {
     al = A;
     x = R;
@@ -199,12 +200,12 @@ inline remote_free(owner, slot_, by_heir)
     ok = false;
     do
 #ifndef INCARNATION_IGNORED
-    :: R_INCARNATION(x) != INCARNATION(st) -> assert(by_heir); break
+    :: R_INCARNATION(x) != INCARNATION(st) -> assert(by_intent); break
     :: R_INCARNATION(x) == INCARNATION(st) && ((x & BIT(b)) != 0 || (al & BIT(b)) == 0) ->
 #else
     :: (x & BIT(b)) != 0 || (al & BIT(b)) == 0 ->
 #endif
-        assert(by_heir);
+        assert(by_intent);
         break
     :: else ->
         CHANGE(
@@ -212,8 +213,7 @@ inline remote_free(owner, slot_, by_heir)
             if
             :: ok ->
                 R = x | BIT(b);
-                /* What an heir frees is what an intent has, or had; what others free is theirs. */
-                assert(held[b] == INTENDED || held[b] == (by_heir -> NOBODY : GIVEN));
+                assert(by_intent -> held[b] == INTENDED || held[b] == NOBODY : held[b] == GIVEN);
                 held[b] = NOBODY
             :: else -> x = R
             fi
@@ -256,11 +256,7 @@ inline leave(slot_, e, carried_)
     :: e != 0 && !carried_ -> CHANGE(entry[e] = 0)
     fi;
     CHANGE(number_of[slot_] = 0; touched[slot_] = false);
-    CHANGE(
-        status[slot_] = NONE;
-        lock[slot_] = 0;
-        place_busy = (place_busy == slot_ + 1 -> 0 : place_busy)
-    )
+    CHANGE(status[slot_] = NONE; lock[slot_] = 0)
 }
 
 #define ENTRY_OF(n) \
@@ -484,7 +480,7 @@ inline take(as)
 inline give()
 {
     m = m & ~BIT(b);
-    CHANGE(A = m; assert(held[b] == GIVEN || held[b] == INTENDED); held[b] = NOBODY);
+    CHANGE(A = m; assert(held[b] == GIVEN); held[b] = NOBODY);
     if
     :: (C & BIT(b)) != 0 -> CHANGE(C = C & ~BIT(b))
     :: else
@@ -673,7 +669,8 @@ inline commit_closed(e)
     (IS_CLOSED(e) && (entry[e] & COMMITTED) == 0 && !IS_GIVEN(NUMBER(entry[e])) && \
      (place == 0 || place_busy == 0 || of_number[place - 1] != NUMBER(entry[e])))
 
-/* What is published of a generation is withdrawn before. */
+/* What is published of a generation is withdrawn before, by a plain store: an intent that names it
+ * may free it, too. */
 inline begin_bulk_free(e)
 {
     n = NUMBER(entry[e]);
@@ -681,7 +678,7 @@ inline begin_bulk_free(e)
     if
     :: place != 0 ->
         if
-        :: of_number[place - 1] == n -> held[place - 1] = USER; place = 0
+        :: of_number[place - 1] == n -> held[place - 1] = INTENDED; place = 0
         :: else
         fi
     :: else
@@ -729,18 +726,18 @@ inline call()
         free_extent(0);
         giver[2] = 0
     /* malloc_to */
-    :: d_step { has && m != 3 && place == 0 && place_busy == 0 -> place_busy = slot + 1 };
+    :: d_step { has && m != 3 && place == 0 && place_busy == 0 -> place_busy = me + 1 };
         find_free();
         CHANGE(intent_block[slot] = b + 1);
         CHANGE(intent_incarnation[slot] = INCARNATION(state));
         CHANGE(intent[slot] = TO);
         take(INTENDED);
-        CHANGE(place = b + 1; held[b] = PUBLISHED);
-        CHANGE(intent[slot] = NONE; place_busy = 0)
+        CHANGE(place = b + 1; held[b] = PUBLISHED; place_busy = 0);
+        CHANGE(intent[slot] = NONE)
     /* free_from */
     :: d_step {
             place != 0 && place_busy == 0 && !OF_FREED(place - 1) ->
-            place_busy = slot + 1; b = place - 1; giver[b] = me + 1
+            place_busy = me + 1; b = place - 1; giver[b] = me + 1
         };
         st = state;
         CHANGE(intent_block[slot] = b + 1);
@@ -748,7 +745,11 @@ inline call()
         CHANGE(intent[slot] = FROM);
         CHANGE(announced = INCARNATION(st) + 1);
         CHANGE(place = 0; held[b] = INTENDED);
+#ifdef OWN_WITHDRAWAL
         free_block();
+#else
+        remote_free(own, slot, true);
+#endif
         CHANGE(intent[slot] = NONE; place_busy = 0; giver[b] = 0)
     :: gi != 0 -> CHANGE(entry[gi] = entry[gi] | COMMITTED; committed = committed | BIT(number))
     :: IS_CLOSED(1) && (entry[1] & COMMITTED) == 0 -> commit_closed(1)
@@ -847,6 +848,7 @@ killed:
         :: else -> break
         od;
         freeing[me] = 0;
+        place_busy = (place_busy == me + 1 -> 0 : place_busy);
         slot = SLOTS; own = 0; gi = 0; number = 0; m = 0; has = false;
         FORGET
     };
@@ -905,7 +907,7 @@ init
         /* An instance whose process died in free_from, as soon as it had withdrawn the pointer;
          * one without a generation, or with one. */
         :: place != 0 && kills > 0 ->
-           kills--; place = 0; place_busy = 1; held[0] = INTENDED;
+           kills--; place = 0; held[0] = INTENDED;
            intent[0] = FROM; intent_block[0] = 1; intent_incarnation[0] = 1; announced = 2;
            run worker(0, 0)
         :: lock[0] = 1; run worker(0, 0)

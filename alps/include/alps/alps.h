@@ -199,13 +199,13 @@ ALPS_API size_t alps_usable_size(alps_heap_t *heap, alps_ptr_t block);
 
 /* Allocates a block and stores its pointer in *where, which lies in the heap (an 8-byte aligned
  * address of this process): either both or neither, whatever crashes. What *where held is
- * overwritten. Returns the block. One caller at a time for a given *where. EINVAL if it does not
- * lie in the heap. */
+ * overwritten. Returns the block. One caller at a time for a given *where, of which one that died
+ * is none. EINVAL if it does not lie in the heap. */
 ALPS_API alps_ptr_t alps_malloc_to(alps_heap_t *heap, alps_ptr_t *where, size_t size, int node);
 
 /* Sets *where, which lies in the heap, to ALPS_NULL and frees the block it held: either both or
- * neither, whatever crashes. One caller at a time for a given *where. ENOENT if it holds
- * ALPS_NULL. */
+ * neither, whatever crashes. One caller at a time for a given *where, of which one that died is
+ * none. ENOENT if it holds ALPS_NULL. */
 ALPS_API int alps_free_from(alps_heap_t *heap, alps_ptr_t *where);
 
 /* ---- addresses ----------------------------------------------------------------------------- */
