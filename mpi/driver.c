@@ -3,7 +3,8 @@
  *
  * The heap has a name only until all ranks have opened it; then rank 0 removes the name, and the
  * kernel takes the memory back when the last rank is gone, however it goes. While there is a name,
- * SIGINT, SIGTERM and SIGHUP remove it. --keep leaves it alone.
+ * SIGINT, SIGTERM and SIGHUP remove it. --keep leaves it alone. Likewise with the memory that
+ * driver_share gives.
  *
  * Each rank asks for the heap at an address of its own, far from where the system puts things and a
  * different distance from every large power of two, so that whatever keeps addresses instead of
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,6 +37,9 @@
 #define ROUNDS_MIN 2 /* of a repetition, however long they take */
 #define DESCRIPTION_MAX 8
 #define PROBLEMS_SHOWN 8
+#define OPENINGS_MIN 64 /* that the heap has room for */
+#define SHARED_SUFFIX ".shared"
+#define SHARED_UNIT (2 * MIB)                  /* so that it may lie on hugetlbfs, too */
 #define SHORT_NAP_NS (20 * (long)BH_NS_PER_US) /* of ranks that wait for their group */
 #define LONG_NAP_NS (2 * (long)BH_NS_PER_MS)   /* of ranks outside the group */
 
@@ -143,22 +148,26 @@ static bh_progress_t progress;
 static uint64_t repetition_work; /* of the progress: rounds or nanoseconds */
 static uint64_t work_done;       /* by repetitions that are over */
 
-/* ---- the heap's name ----------------------------------------------------------------------- */
+/* ---- names of files ------------------------------------------------------------------------ */
 
-static char heap_name[PATH_MAX];
-static volatile sig_atomic_t heap_is_named; /* and ours to remove */
+struct name {
+    char path[PATH_MAX];
+    volatile sig_atomic_t is_ours; /* to remove */
+};
+static struct name heap_name, shared_name;
 
-static void remove_name(void)
+static void remove_name(struct name *name)
 {
-    if (heap_is_named)
-        unlink(heap_name);
-    heap_is_named = 0;
+    if (name->is_ours)
+        unlink(name->path);
+    name->is_ours = 0;
 }
 
 /* The handler is reset by then: the signal, once more, ends the process. */
-static void remove_name_and_die(int signal)
+static void remove_names_and_die(int signal)
 {
-    remove_name();
+    remove_name(&heap_name);
+    remove_name(&shared_name);
     raise(signal);
 }
 
@@ -169,19 +178,39 @@ static void watch_signals(void)
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         sigaction(
             signals[i],
-            &(struct sigaction){.sa_handler = remove_name_and_die, .sa_flags = (int)SA_RESETHAND},
+            &(struct sigaction){.sa_handler = remove_names_and_die, .sa_flags = (int)SA_RESETHAND},
             NULL);
 }
 
+static int create_heap_file(const char *path, const void *context)
+{
+    return alps_heap_create(path, context);
+}
+
+static int create_shared_file(const char *path, const void *context)
+{
+    const off_t *size = context;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    int error = posix_fallocate(fd, 0, *size);
+    close(fd);
+    if (error != 0)
+        unlink(path);
+    return -error;
+}
+
 /* Signals wait until it is known whether the file is ours. */
-static int create_named(const struct alps_create_options *options)
+static int create_named(struct name *name, int (*create)(const char *path, const void *context),
+                        const void *context)
 {
     sigset_t all, before;
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &before);
-    int error = alps_heap_create(heap_name, options);
-    heap_is_named = error == 0 && !driver_options.keep;
+    int error = create(name->path, context);
+    name->is_ours = error == 0;
     sigprocmask(SIG_SETMASK, &before, NULL);
     return error;
 }
@@ -272,28 +301,34 @@ static int share_verdict(int verdict)
 
 /* ---- groups -------------------------------------------------------------------------------- */
 
-static void create_heap(struct driver_group *group)
+static void create_heap(const struct driver_program *program, struct driver_group *group)
 {
+    const unsigned openings =
+        (unsigned)group->ranks * (program->openings ? program->openings() : 1);
     const struct alps_create_options options = {
         .struct_size = sizeof options,
         .size = driver_options.size < FIRST_SIZE ? driver_options.size : FIRST_SIZE,
         .capacity = driver_options.size,
+        .max_instances = openings < OPENINGS_MIN ? OPENINGS_MIN : openings,
     };
+    const size_t room = sizeof heap_name.path - sizeof SHARED_SUFFIX;
     int length;
 
     if (driver_options.heap != NULL)
-        length = snprintf(heap_name, sizeof heap_name, "%s", driver_options.heap);
+        length = snprintf(heap_name.path, room, "%s", driver_options.heap);
     else
-        length = snprintf(heap_name, sizeof heap_name, "/dev/shm/%s.%ld-%llx", program_name,
+        length = snprintf(heap_name.path, room, "/dev/shm/%s.%ld-%llx", program_name,
                           (long)getpid(), (unsigned long long)bh_clock_ns());
-    if ((size_t)length >= sizeof heap_name) {
+    if ((size_t)length >= room) {
         driver_note(group, DRIVER_FAIL, "the path of the heap is too long");
         return;
     }
-    int error = create_named(&options);
+    int error = create_named(&heap_name, create_heap_file, &options);
     if (error != 0)
         driver_note(group, DRIVER_FAIL, "cannot create the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
+    if (driver_options.keep)
+        heap_name.is_ours = 0;
 }
 
 static void *address_wanted(int rank)
@@ -321,7 +356,7 @@ static void compare_addresses(struct driver_group *group)
 }
 
 /* Rank 0 makes the heap and all open it. False, in all of them, if that has failed in one. */
-static bool open_heap(struct driver_group *group)
+static bool open_heap(const struct driver_program *program, struct driver_group *group)
 {
     struct alps_open_options options = {
         .struct_size = sizeof options,
@@ -329,13 +364,16 @@ static bool open_heap(struct driver_group *group)
     };
 
     if (group->rank == 0)
-        create_heap(group);
+        create_heap(program, group);
     if (!driver_agree(group))
         return false;
-    char path[PATH_MAX];
-    memcpy(path, heap_name, sizeof path);
-    MPI_Bcast(path, sizeof path, MPI_CHAR, 0, group->comm);
+    char *path = heap_name.path;
+    MPI_Bcast(path, sizeof heap_name.path, MPI_CHAR, 0, group->comm);
     int error = alps_heap_open(path, &options, &group->heap);
+    if (error == 0) {
+        group->heap_fd = open(path, O_RDWR | O_CLOEXEC);
+        error = group->heap_fd < 0 ? -errno : 0;
+    }
     if (error == -ENOENT)
         driver_note(group, DRIVER_SKIP, "does not share %s with rank 0", path);
     else if (error != 0)
@@ -347,18 +385,51 @@ static bool open_heap(struct driver_group *group)
     return driver_agree(group);
 }
 
+void *driver_share(struct driver_group *group, size_t size, int *fd)
+{
+    const off_t length = (off_t)((size + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT);
+    void *memory = MAP_FAILED;
+
+    stpcpy(stpcpy(shared_name.path, heap_name.path), SHARED_SUFFIX); /* create_heap left room */
+    if (group->rank == 0) {
+        int error = create_named(&shared_name, create_shared_file, &length);
+        if (error != 0)
+            driver_note(group, DRIVER_FAIL, "cannot create %s: %s", shared_name.path,
+                        strerror(-error));
+    }
+    *fd = -1;
+    if (driver_agree(group)) {
+        *fd = open(shared_name.path, O_RDWR | O_CLOEXEC);
+        if (*fd >= 0)
+            memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+        if (memory == MAP_FAILED)
+            driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
+    }
+    bool all_have_it = driver_agree(group);
+    remove_name(&shared_name);
+    if (all_have_it)
+        return memory;
+    if (memory != MAP_FAILED)
+        munmap(memory, size);
+    if (*fd >= 0)
+        close(*fd);
+    return NULL;
+}
+
 /* Runs the program in a group of the first ranks. The verdict, as far as this rank knows it. */
 static int run_group(const struct driver_program *program, int rank, int ranks)
 {
-    struct driver_group group = {.rank = rank, .ranks = ranks};
+    struct driver_group group = {.rank = rank, .ranks = ranks, .heap_fd = -1};
 
     MPI_Comm_split(MPI_COMM_WORLD, rank < ranks ? 0 : MPI_UNDEFINED, rank, &group.comm);
     if (group.comm == MPI_COMM_NULL)
         return DRIVER_PASS;
-    bool opened = open_heap(&group);
-    remove_name();
+    bool opened = open_heap(program, &group);
+    remove_name(&heap_name);
     if (opened)
         program->run(&group);
+    if (group.heap_fd >= 0)
+        close(group.heap_fd);
     int error = alps_heap_close(group.heap);
     if (error != 0)
         driver_note(&group, DRIVER_FAIL, "cannot close the heap: %s (%s)", alps_strerror(error),
@@ -366,7 +437,7 @@ static int run_group(const struct driver_program *program, int rank, int ranks)
     if (!driver_agree(&group))
         report_problems(&group);
     if (opened && driver_options.keep && rank == 0)
-        printf("# kept: %s\n", heap_name);
+        printf("# kept: %s\n", heap_name.path);
     MPI_Comm_free(&group.comm);
     return group.verdict;
 }

@@ -51,7 +51,9 @@ struct driver_group {
     MPI_Comm comm;
     int rank, ranks; /* in comm */
     alps_heap_t *heap;
-    int verdict;                      /* worst that this rank knows of, enum driver_verdict */
+    int heap_fd; /* the heap's file, for programs that a rank starts: alps_heap_open takes it as
+                    /proc/self/fd/N, though it has no name any more */
+    int verdict; /* worst that this rank knows of, enum driver_verdict */
     char problem[DRIVER_PROBLEM_MAX]; /* what this rank has found, or "" */
     uint64_t repetitions;             /* begun in this group */
     uint64_t start_ns;                /* of the present repetition */
@@ -61,6 +63,7 @@ struct driver_program {
     const char *name;
     const char *purpose;
     const bh_option_t *options;             /* beyond the common ones */
+    unsigned (*openings)(void);             /* of the heap by a rank and what it starts; NULL: 1 */
     const char *(*check_options)(void);     /* NULL, or what is wrong with the options as a whole */
     size_t (*describe)(bh_field_t *fields); /* for the record of the machine, at most 8 fields */
     void (*run)(struct driver_group *group);
@@ -81,6 +84,11 @@ bool driver_agree(struct driver_group *group);
 
 /* Zeroed memory, to be given back by free. Without memory the job ends at once. */
 void *driver_alloc(size_t count, size_t size);
+
+/* Zeroed memory that all ranks of the group share, outside of the heap, in a file beside it that
+ * has no name any more. *fd is that file. NULL in all ranks if that fails in one. All of them call
+ * it; each gives it back by munmap and close. */
+void *driver_share(struct driver_group *group, size_t size, int *fd);
 
 /* A repetition begins. */
 void driver_begin(struct driver_group *group);

@@ -1,36 +1,6 @@
 #!/usr/bin/env bash
 # Tests of alps-mpi-stress: its options, results, verdicts, and what it leaves when it is killed.
-# DRIVER is the program, MPIRUN the launcher, ALPS_TOOL the tool alps.
-driver=${DRIVER:?DRIVER names the program}
-mpirun=${MPIRUN:?MPIRUN names the launcher}
-tool=${ALPS_TOOL:?ALPS_TOOL names the tool}
-. "$(dirname "$0")/../support/program.sh"
-. "$(dirname "$0")/../../mpi/env.sh"
-export TMPDIR=$dir/tmp # Open MPI's session directories
-mkdir "$TMPDIR"
-
-job=
-clean_up() {
-    [ -z "$job" ] || kill "$job" 2>/dev/null
-    rm -f /dev/shm/alps-mpi-stress."$$"-*
-}
-
-# ranks STATUS N OPTION...: a job of N ranks.
-ranks() {
-    local status=$1 number=$2
-    shift 2
-    run "$status" "$mpirun" --timeout 120 -np "$number" "$driver" "$@"
-}
-
-heaps() {
-    find /dev/shm -maxdepth 1 -name 'alps-mpi-stress.*' | sort
-}
-heaps_before=$(heaps)
-
-# lines PATTERN FILE: how many lines match.
-lines() {
-    grep -Ec -- "$1" "$2"
-}
+. "$(dirname "$0")/ranks.sh"
 
 small='--blocks 300 --warmup 1 --iterations 4 --size 64M'
 
@@ -175,54 +145,7 @@ equals "blocks in a kept heap" "$(field live_blocks)" 0
 
 # ---- killed ----
 
-# Starts a job that would take long, and waits until it works; sets job.
-start() {
-    : >"$dir/out"
-    "$mpirun" -np 3 "$driver" --duration 100s --blocks 1000 --json "$dir/json-lines" \
-        >"$dir/out" 2>"$dir/err" </dev/null &
-    job=$!
-    until grep -q '^# ' "$dir/out"; do
-        kill -0 "$job" 2>/dev/null || break
-        sleep 0.02
-    done
-}
-
-# ends: the job does, not as if all were well, and nothing is left of it.
-ends() {
-    local status
-    wait "$job"
-    status=$?
-    job=
-    checks=$((checks + 1))
-    [ "$status" -ne 0 ] || complain "a job that was killed succeeds"
-    equals "heaps after a kill" "$(heaps)" "$heaps_before"
-    for _ in $(seq 100); do
-        pgrep -f "$driver --duration 100s" >/dev/null || return 0
-        sleep 0.1
-    done
-    complain "a rank lives on: $(pgrep -af "$driver --duration 100s")"
-}
-
-for delay in 0 0.05 0.3; do
-    start
-    sleep "$delay"
-    kill -TERM "$job"
-    ends
-done
-start
-sleep 0.2
-kill -INT "$job"
-ends
-for victim in 0 2; do
-    start
-    sleep 0.3
-    pid=$(pgrep -f "$driver --duration 100s" -P "$job" | sed -n "$((victim + 1))p")
-    kill -KILL "$pid" || complain "no rank $victim to kill"
-    ends
-done
-is_json "$dir/json-lines"
-equals "the machine in the results of a killed run" \
-    "$(lines '"record":"machine"' "$dir/json-lines")" 1
+dies_well --blocks 1000
 
 equals "heaps at the end" "$(heaps)" "$heaps_before"
 verdict
