@@ -246,6 +246,48 @@ TEST(open, says_what_is_not_a_heap)
     CHECK_EQ(rmdir(path), 0);
 }
 
+/* The names go, the memory stays: who has the heap open misses nothing, others learn which file is
+ * not there. */
+TEST(open, a_heap_whose_directory_has_gone)
+{
+    char directory[512], paths[2][600];
+    snprintf(directory, sizeof directory, "%s/gone", test_directory());
+    for (unsigned i = 0; i < 2; i++)
+        snprintf(paths[i], sizeof paths[i], "%s/heap.%u", directory, i);
+    const char *const files[] = {paths[0], paths[1]};
+    const struct alps_create_options options = blocks_options(32 * MIB, 128 * MIB);
+    CHECK_ERR(alps_heap_create_files(files, 2, &options), -ENOENT);
+    CHECK_DETAIL(directory);
+
+    CHECK_EQ(mkdir(directory, 0700), 0);
+    CHECK_ERR(alps_heap_create_files(files, 2, &options), 0);
+    alps_heap_t *heap, *ended;
+    CHECK_ERR(alps_heap_open_files(files, 2, NULL, &heap), 0);
+    CHECK_ERR(alps_heap_open_files(files, 2, NULL, &ended), 0);
+    alps_gen_t generation = alps_heap_generation(ended);
+    CHECK(alps_malloc(ended, 1000, ALPS_ANY_NODE) != ALPS_NULL);
+    CHECK_ERR(alps_heap_close(ended), 0);
+    for (unsigned i = 0; i < 2; i++)
+        CHECK_EQ(unlink(paths[i]), 0);
+    CHECK_EQ(rmdir(directory), 0);
+
+    alps_heap_t *none = NULL;
+    CHECK_ERR(alps_heap_open_files(files, 2, NULL, &none), -ENOENT);
+    CHECK_DETAIL(paths[0]);
+    CHECK(none == NULL);
+    CHECK_ERR(alps_heap_destroy(paths[0]), -ENOENT);
+    struct blocks blocks = {0};
+    heap_fill(heap, 1 * MIB, &blocks); /* it grows */
+    CHECK_LE(64, blocks.count);
+    CHECK_ERR(alps_recover(heap, NULL), 0);
+    CHECK_ERR(alps_bulk_free(heap, generation), 0);
+    CHECK_EQ(blocks_stats(heap).live_blocks, blocks.count);
+    blocks_check_heap(heap);
+    heap_free_all(heap, &blocks);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
 TEST(open, refuses_a_truncated_heap)
 {
     const char *path = test_heap_path();
