@@ -50,19 +50,17 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
 {
     const struct layout *l = &instance->layout;
     uint64_t state = fam_load_acquire(layout_state(l, span));
-    bool carries = record_generation(layout_record(l, span)) == instance->generation_index;
-    switch (span_kind(state)) {
-    case SPAN_CLAIMED:
-        if (span_owner(state) == instance->owner) {
-            uint64_t count = extent_claimed_length(l, span);
-            extent_release(instance, span, count);
-            *spans_freed += count;
-        }
+    enum span_kind kind = span_kind(state);
+    if (kind == SPAN_CLAIMED && span_owner(state) == instance->owner) {
+        uint64_t count = extent_claimed_length(l, span);
+        extent_release(instance, span, count);
+        *spans_freed += count;
+    }
+    if (kind != SPAN_SLAB && kind != SPAN_EXTENT)
         return false;
-    case SPAN_SLAB: {
-        unsigned class = span_class(state);
-        if (class >= SLAB_CLASSES)
-            return carries;
+    bool carries = record_generation(layout_record(l, span)) == instance->generation_index;
+    unsigned class = span_class(state);
+    if (kind == SPAN_SLAB && class < SLAB_CLASSES) {
         bool mine = span_owner(state) == instance->owner;
         /* The dead may have freed its last block, and not got round to giving it back. */
         if (span_owner(state) == 0 && slab_is_empty(l, span, class))
@@ -71,15 +69,8 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
             *spans_freed += slab_classes[class].spans;
             return false;
         }
-        return carries;
     }
-    case SPAN_EXTENT:
-        return carries;
-    case SPAN_FREE:
-    case SPAN_TAIL:
-        break;
-    }
-    return false;
+    return carries;
 }
 
 bool heap_settle(struct instance *instance, struct alps_recovery *report)

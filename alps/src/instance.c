@@ -218,12 +218,12 @@ void instance_leave(struct instance *instance, bool empty)
 
 int instance_inherit(struct instance *heir, const struct layout *layout, unsigned number)
 {
-    *heir = (struct instance){.layout = *layout};
-    struct layout *l = &heir->layout;
-    struct layout_slot *slot = layout_slot(l, number);
+    struct layout_slot *slot = layout_slot(layout, number);
     uint64_t state = fam_load_acquire(&slot->state);
     if (slot_status(state) == SLOT_FREE)
         return 0;
+    *heir = (struct instance){.layout = *layout};
+    struct layout *l = &heir->layout;
     int rc = region_lock(&l->region, slot_lock(number), true);
     if (rc != 0)
         return rc == -EBUSY ? 0 : rc;
