@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -216,16 +215,9 @@ static __attribute__((noreturn, format(printf, 2, 3))) void give_up(struct worke
     _exit(EXIT_FAILURE);
 }
 
-static uint64_t log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most)
-{
-    double size = (double)least * exp(bh_rng_unit(rng) * log((double)(most + 1) / (double)least));
-
-    return size < (double)most ? (uint64_t)size : most;
-}
-
 static void allocate(struct worker *w, struct cell *cell, alps_ptr_t *place)
 {
-    uint64_t size = log_uniform(&w->rng, w->journal->min_size, w->journal->max_size);
+    uint64_t size = bh_rng_log_uniform(&w->rng, w->journal->min_size, w->journal->max_size);
 
     cell->ptr = ALPS_NULL;
     cell->filled = 0;

@@ -21,7 +21,6 @@
  * timed. The throughput is that of the median round, so that a rank kept off its processor does not
  * decide it; the latencies show how often that happens. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,13 +126,6 @@ struct results {
 
 /* ---- a round ------------------------------------------------------------------------------- */
 
-static uint64_t log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most)
-{
-    double size = (double)least * exp(bh_rng_unit(rng) * log((double)(most + 1) / (double)least));
-
-    return size < (double)most ? (uint64_t)size : most;
-}
-
 /* Makes a place in the working set ready for a new block. */
 static void renew(struct stress *s, struct block *block)
 {
@@ -141,8 +133,8 @@ static void renew(struct stress *s, struct block *block)
 
     *block = (struct block){
         .ptr = ALPS_NULL,
-        .size = large ? log_uniform(&s->rng, max_size, large_size)
-                      : log_uniform(&s->rng, min_size, max_size),
+        .size = large ? bh_rng_log_uniform(&s->rng, max_size, large_size)
+                      : bh_rng_log_uniform(&s->rng, min_size, max_size),
         .owner = (uint64_t)s->group->rank,
         .serial = s->serial++,
     };

@@ -1,5 +1,7 @@
 #include "harness/random.h"
 
+#include <math.h>
+
 void bh_rng_seed(bh_rng_t *rng, uint64_t seed, uint64_t stream)
 {
     /* splitmix64 from a start that differs in about half its bits for each seed and stream. */
@@ -18,4 +20,12 @@ void bh_rng_permutation(bh_rng_t *rng, uint32_t *order, uint32_t count)
         order[i] = order[j];
         order[j] = i;
     }
+}
+
+uint64_t bh_rng_log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most)
+{
+    double ratio = ((double)most + 1) / (double)least;
+    double number = (double)least * exp(bh_rng_unit(rng) * log(ratio));
+
+    return number < (double)most ? (uint64_t)number : most;
 }

@@ -15,6 +15,9 @@ void bh_rng_seed(bh_rng_t *rng, uint64_t seed, uint64_t stream);
 /* Fills order with the numbers 0 .. count - 1 in random order. */
 void bh_rng_permutation(bh_rng_t *rng, uint32_t *order, uint32_t count);
 
+/* In least .. most, least > 0. Every doubling is as likely as any other: most numbers are small. */
+uint64_t bh_rng_log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most);
+
 /* A hash of one number: a bijection in which every bit of x touches every bit of the result. */
 static inline uint64_t bh_mix64(uint64_t x)
 {

@@ -70,6 +70,23 @@ TEST(random, bounded_numbers_stay_in_bounds_and_reach_them)
     bh_rng_between(&rng, 0, UINT64_MAX);
 }
 
+TEST(random, log_uniform_doublings_are_equally_likely)
+{
+    uint64_t in_doubling[10] = {0};
+    bh_rng_t rng;
+
+    bh_rng_seed(&rng, test_seed(), 0);
+    for (int i = 0; i < 100000; i++) {
+        uint64_t x = bh_rng_log_uniform(&rng, 16, 16 * 1024 - 1);
+        CHECK(x >= 16 && x < 16 * 1024);
+        in_doubling[63 - __builtin_clzll(x) - 4]++;
+    }
+    for (int i = 0; i < 10; i++)
+        CHECK(in_doubling[i] > 9000 && in_doubling[i] < 11000);
+    CHECK_EQ(bh_rng_log_uniform(&rng, 7, 7), 7);
+    CHECK_LE(1, bh_rng_log_uniform(&rng, 1, UINT64_MAX));
+}
+
 TEST(random, permutation_has_every_number_once)
 {
     uint32_t order[1000];
