@@ -39,6 +39,15 @@ _Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64
 
 ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
 
+#if defined(ALPS_FAM_HOOKS)
+/* Programs find none of this there, and call: what is inline in them would escape the hooks. */
+#undef alps_fast_thread_0
+extern __attribute__((__visibility__("default")))
+ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0;
+ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
+#define alps_fast_thread_0 alps_fast_thread_hooked
+#endif
+
 static _Thread_local uint64_t thread_identity; /* 0: none yet */
 static uint64_t next_identity = 1;             /* DRAM: */
 

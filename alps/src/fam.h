@@ -22,11 +22,20 @@ typedef struct fam_word {
 
 _Static_assert(sizeof(fam_word_t) == 8, "a shared word is 8 bytes");
 
+/* What fam_flush and fam_fence do: write a line back to the memory, and wait for all that this
+ * thread has written back. Not every processor has that. */
+bool fam_can_write_back(void);
+void fam_write_back(const void *address);
+void fam_wait(void);
+
 #if defined(ALPS_FAM_HOOKS)
 
 #include <alps/hooks.h>
 
 uint64_t fam_hooked(enum alps_fam_op op, fam_word_t *word, uint64_t *expected, uint64_t value);
+
+/* A heap was mapped, or is about to be unmapped: see alps_fam_set_map_hook. */
+void fam_mapped(const void *base, uint64_t length, uint64_t position, bool mapped);
 
 static inline uint64_t fam_load(const fam_word_t *w)
 {
@@ -59,6 +68,14 @@ static inline uint64_t fam_and(fam_word_t *w, uint64_t bits)
 static inline uint64_t fam_add(fam_word_t *w, uint64_t addend)
 {
     return fam_hooked(ALPS_FAM_ADD, w, NULL, addend);
+}
+static inline void fam_flush(const fam_word_t *w)
+{
+    fam_hooked(ALPS_FAM_FLUSH, (fam_word_t *)(uintptr_t)w, NULL, 0);
+}
+static inline void fam_fence(void)
+{
+    fam_hooked(ALPS_FAM_FENCE, NULL, NULL, 0);
 }
 
 #else
@@ -97,6 +114,22 @@ static inline uint64_t fam_and(fam_word_t *w, uint64_t bits)
 static inline uint64_t fam_add(fam_word_t *w, uint64_t addend)
 {
     return __atomic_fetch_add(&w->raw, addend, __ATOMIC_SEQ_CST);
+}
+/* Writes the word's line back; it is there once the next fence of this thread is over. */
+static inline void fam_flush(const fam_word_t *w)
+{
+    fam_write_back(w);
+}
+static inline void fam_fence(void)
+{
+    fam_wait();
+}
+static inline void fam_mapped(const void *base, uint64_t length, uint64_t position, bool mapped)
+{
+    (void)base;
+    (void)length;
+    (void)position;
+    (void)mapped;
 }
 
 #endif

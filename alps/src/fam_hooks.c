@@ -7,11 +7,25 @@
 
 static alps_fam_hook installed;
 static void *installed_context;
+static alps_fam_map_hook installed_map;
+static void *installed_map_context;
 
 void alps_fam_set_hook(alps_fam_hook hook, void *context)
 {
     installed_context = context;
     installed = hook;
+}
+
+void alps_fam_set_map_hook(alps_fam_map_hook hook, void *context)
+{
+    installed_map_context = context;
+    installed_map = hook;
+}
+
+void fam_mapped(const void *base, uint64_t length, uint64_t position, bool mapped)
+{
+    if (installed_map != NULL)
+        installed_map(installed_map_context, base, length, position, mapped);
 }
 
 uint64_t alps_fam_perform(enum alps_fam_op op, uint64_t *word, uint64_t *expected, uint64_t value)
@@ -31,6 +45,12 @@ uint64_t alps_fam_perform(enum alps_fam_op op, uint64_t *word, uint64_t *expecte
         return __atomic_fetch_and(word, value, __ATOMIC_SEQ_CST);
     case ALPS_FAM_ADD:
         return __atomic_fetch_add(word, value, __ATOMIC_SEQ_CST);
+    case ALPS_FAM_FLUSH:
+        fam_write_back(word);
+        return 0;
+    case ALPS_FAM_FENCE:
+        fam_wait();
+        return 0;
     case ALPS_FAM_OPS:
         break;
     }
@@ -39,7 +59,8 @@ uint64_t alps_fam_perform(enum alps_fam_op op, uint64_t *word, uint64_t *expecte
 
 uint64_t fam_hooked(enum alps_fam_op op, fam_word_t *word, uint64_t *expected, uint64_t value)
 {
+    uint64_t *raw = word == NULL ? NULL : &word->raw;
     if (installed == NULL)
-        return alps_fam_perform(op, &word->raw, expected, value);
-    return installed(installed_context, op, &word->raw, expected, value);
+        return alps_fam_perform(op, raw, expected, value);
+    return installed(installed_context, op, raw, expected, value);
 }

@@ -21,6 +21,7 @@
 
 #include "base.h"
 #include "error.h"
+#include "fam.h"
 
 #define LOCK_OFFSET ((off_t)1 << 62)
 
@@ -128,6 +129,17 @@ static int map_files(struct region *region, char *base)
     return 0;
 }
 
+/* A number for the region's first byte that all processes of this kernel have alike; others are
+ * 16 TiB or more away, but for one in a million. */
+static uint64_t region_position(const struct region *region)
+{
+    struct stat status;
+    if (fstat(region->files[0].fd, &status) != 0)
+        return 0;
+    const uint64_t identity[] = {status.st_dev, status.st_ino};
+    return hash_bytes(identity, sizeof identity) << 44;
+}
+
 int region_map(struct region *region, uint64_t length, void *hint)
 {
     char *base = reserve(length, hint);
@@ -141,6 +153,7 @@ int region_map(struct region *region, uint64_t length, void *hint)
     }
     region->base = base;
     region->length = length;
+    fam_mapped(base, length, region_position(region), true);
     return 0;
 }
 
@@ -148,15 +161,19 @@ int region_remap(struct region *region, void *hint)
 {
     char *old = region->base;
     int rc = region_map(region, region->length, hint);
-    if (rc == 0)
-        munmap(old, region->length);
-    return rc;
+    if (rc != 0)
+        return rc;
+    fam_mapped(old, region->length, 0, false);
+    munmap(old, region->length);
+    return 0;
 }
 
 void region_destroy(struct region *region)
 {
-    if (region->base != NULL)
+    if (region->base != NULL) {
+        fam_mapped(region->base, region->length, 0, false);
         munmap(region->base, region->length);
+    }
     for (unsigned i = 0; i < region->file_count; i++) {
         if (region->files[i].fd >= 0)
             close(region->files[i].fd);

@@ -4,9 +4,10 @@
 . "$(dirname "$0")/common.sh"
 cd "$1"
 
-options=(-Ialps/include -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wundef -Werror)
-for header in alps/include/alps/*.h; do
-    include="#include <${header#alps/include/}>"
+options=(-Ialps/include -Iemu/include -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wundef -Werror)
+shopt -s nullglob
+for header in {alps,emu}/include/*/*.h; do
+    include="#include <${header#*/include/}>"
     "$CC" -x c -std=c99 "${options[@]}" - <<<"$include" || problem "$header" "does not compile as C"
     "$CXX" -x c++ -std=c++11 "${options[@]}" - <<<"$include" ||
         problem "$header" "does not compile as C++"

@@ -30,12 +30,58 @@ TEST(fam, operations_do_what_they_say_with_and_without_a_hook)
         CHECK_EQ(fam_and(&w, 12), 15);
         CHECK_EQ(fam_add(&w, 1), 12);
         fam_store_release(&w, fam_load_acquire(&w) + 1);
+        fam_flush(&w);
+        fam_fence();
         CHECK_EQ(fam_load(&w), 14);
         alps_fam_set_hook(NULL, NULL);
         CHECK_EQ(counts.ops[ALPS_FAM_CAS], hooked ? 2 : 0);
         CHECK_EQ(counts.ops[ALPS_FAM_LOAD], hooked ? 3 : 0);
         CHECK_EQ(counts.ops[ALPS_FAM_STORE], hooked ? 2 : 0);
+        CHECK_EQ(counts.ops[ALPS_FAM_FLUSH], hooked ? 1 : 0);
+        CHECK_EQ(counts.ops[ALPS_FAM_FENCE], hooked ? 1 : 0);
     }
+}
+
+struct mapping {
+    const void *base, *gone;
+    uint64_t length, position;
+    unsigned mapped, unmapped;
+};
+
+static void note_mapping(void *context, const void *base, uint64_t length, uint64_t position,
+                         int mapped)
+{
+    struct mapping *m = context;
+    if (mapped) {
+        *m = (struct mapping){base, m->gone, length, position, m->mapped + 1, m->unmapped};
+    } else {
+        m->gone = base;
+        m->unmapped++;
+    }
+}
+
+TEST(fam, the_map_hook_hears_of_every_mapping)
+{
+    struct mapping m = {0};
+    const char *path = inside_create(16 * MIB, 32 * MIB, 0);
+    alps_fam_set_map_hook(note_mapping, &m);
+    alps_heap_t *heap = inside_open(path, 0);
+    CHECK_EQ(m.mapped - m.unmapped, 1);
+    CHECK_EQ(m.base, (const void *)heap->base.base);
+    CHECK_LE(32 * MIB, m.length);
+    const uint64_t position = m.position;
+    const void *before = m.base;
+    CHECK_ERR(alps_heap_remap(heap, NULL), 0);
+    CHECK_EQ(m.mapped - m.unmapped, 1);
+    CHECK_EQ(m.base, (const void *)heap->base.base);
+    CHECK_EQ(m.gone, before);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_EQ(m.mapped, m.unmapped);
+    CHECK_EQ(m.gone, m.base);
+    heap = inside_open(path, 0);
+    CHECK_EQ(m.position, position);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    alps_fam_set_map_hook(NULL, NULL);
 }
 
 /* Promise 5: no read of shared metadata on the path of a malloc, or of a free of one's own block:
