@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <emu/emu.h>
+
 #include "error.h"
 
 #define FILE_MAX (256 * 1024)
@@ -585,6 +587,26 @@ int profile_load(struct profile *profile, const char *name)
         length = PROFILE_NAME_MAX - 1;
     memcpy(profile->name, name, length);
     profile->name[length] = '\0';
+    return rc;
+}
+
+int emu_profile_get(unsigned index, struct emu_profile_info *info)
+{
+    unsigned i = 0;
+    while (i < index && profile_builtins[i].name != NULL)
+        i++;
+    struct profile *p = malloc(sizeof *p);
+    if (p == NULL || profile_builtins[i].name == NULL) {
+        free(p);
+        return emu_fail(p == NULL ? ENOMEM : ENOENT, "there is no profile %u", index);
+    }
+    const int rc = profile_load(p, profile_builtins[i].name);
+    info->name = profile_builtins[i].name;
+    info->text = profile_builtins[i].text;
+    snprintf(info->title, sizeof info->title, "%s", p->title);
+    snprintf(info->source, sizeof info->source, "%s", p->source);
+    info->read_ns = (double)profile_latency_ps(p, 0, PROFILE_READ) / 1000;
+    free(p);
     return rc;
 }
 

@@ -18,10 +18,8 @@
 #include "state.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
+#include "chase.h"
 #include "error.h"
 #include "tsc.h"
 
@@ -30,10 +28,13 @@ enum { NOTE_TICKS, NOTE_BASE, NOTE_BIAS, NOTE_DONE };
 
 #define DEBT_MAX_NS 20000
 #define BATCH_BYTES 1024
+#define AHEAD_NS 1000
+#define INTERRUPT_NS 10000 /* no batch of lines takes as long as this */
+#define LATE_MAX_NS 100000
 
 static double bias_ns;      /* subtracted from each latency */
 static uint64_t miss_ticks; /* lines that take longer were not in the cache */
-static uint64_t debt_max_ticks;
+static uint64_t debt_max_ticks, ahead_ticks, interrupt_ticks, late_max_ticks;
 static bool native; /* the profile adds nothing anywhere */
 
 static uint64_t to_ticks(const struct emulator *e, double ns)
@@ -57,13 +58,14 @@ static void wait_until(struct thread *t, uint64_t deadline, uint64_t now)
     while ((int64_t)(deadline - now) > 0)
         now = tsc_now();
     t->debt += now - deadline;
+    t->late += now - deadline;
     if (t->debt > debt_max_ticks)
         t->debt = debt_max_ticks;
 }
 
 /* Touches lines and returns how many batches of them were not in the cache. */
-static uint64_t touch(const struct emulator *e, const struct piece *p, uint64_t start,
-                      uint64_t *now)
+static uint64_t touch(const struct emulator *e, struct thread *t, const struct piece *p,
+                      uint64_t start, uint64_t *now)
 {
     const uint64_t lines = lines_of(p->position, p->length), batch = e->profile.parallelism;
     const char *line = p->address - p->position % LINE;
@@ -75,16 +77,26 @@ static uint64_t touch(const struct emulator *e, const struct piece *p, uint64_t 
         if (i % batch == batch - 1 || i + 1 == lines) {
             *now = tsc_now();
             missed += *now - start > miss_ticks;
+            if (*now - start > interrupt_ticks)
+                t->late += *now - start;
             start = *now;
         }
     }
     return missed;
 }
 
-/* Takes what the thread has moved since the last time from the path's bandwidth. Its queue is the
- * caller's to wait for, and its latency holds until the next time. */
+/* Takes what the thread has moved since the last time from the path's bandwidth; returns when it is
+ * over. Its latencies hold until the next time. Who goes on right after that, or was kept from it by
+ * an interrupt, has kept the path busy meanwhile, as processors do that fetch ahead. */
 static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
 {
+    const uint64_t now = start;
+    if (t->late > late_max_ticks)
+        t->late = late_max_ticks;
+    if ((int64_t)(start - t->settled) < (int64_t)(ahead_ticks + t->late))
+        start = t->settled;
+    else
+        t->late = 0; /* it had other things to do */
     const uint64_t start_ps = to_ps(e, start);
     struct model_cost cost[EMU_FLUSH];
     static const enum profile_access kinds[] = {PROFILE_READ, PROFILE_WRITE, PROFILE_ATOMIC};
@@ -102,7 +114,10 @@ static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
         t->unsettled[access] = 0;
     }
     count(&t->counts.queued_ns, queue_ps);
-    return to_ticks(e, (double)(queue_ps + service_ps) / 1000);
+    t->settled = start + to_ticks(e, (double)(queue_ps + service_ps) / 1000);
+    if ((int64_t)(now - t->settled) < (int64_t)t->late) /* what is still to be caught up on */
+        t->late = (int64_t)(now - t->settled) > 0 ? now - t->settled : 0;
+    return t->settled;
 }
 
 static void flush(struct emulator *e, struct thread *t, const struct piece *p)
@@ -123,14 +138,15 @@ static void spin_charge(struct emulator *e, struct thread *t, const struct piece
         flush(e, t, p);
         return;
     }
-    uint64_t start = tsc_now(), now = start;
-    const uint64_t batches = touch(e, p, start, &now);
+    const uint64_t start = tsc_now();
+    uint64_t now = start;
+    const uint64_t batches = touch(e, t, p, start, &now);
     if (batches == 0)
         return;
     uint64_t lines = batches * e->profile.parallelism;
     if (lines > lines_of(p->position, p->length))
         lines = lines_of(p->position, p->length);
-    uint64_t turn = 0; /* ticks until the path has moved what this thread moved lately */
+    uint64_t end = start; /* when the path has moved what this thread moved lately */
     if (t->device != p->device) {
         settle(e, t, start);
         t->device = p->device;
@@ -138,16 +154,15 @@ static void spin_charge(struct emulator *e, struct thread *t, const struct piece
     }
     t->unsettled[p->access] += lines * LINE;
     if (t->unsettled[p->access] >= BATCH_BYTES || t->latency_ticks[EMU_READ] == 0)
-        turn = settle(e, t, start);
-    uint64_t took = t->latency_ticks[p->access] * batches;
-    if (turn > took)
-        took = turn;
-    wait_until(t, start + took, now);
+        end = settle(e, t, start);
+    if ((int64_t)(start + t->latency_ticks[p->access] * batches - end) > 0)
+        end = start + t->latency_ticks[p->access] * batches;
+    wait_until(t, end, now);
     count(&t->counts.misses[p->access], lines);
     count(&t->counts.bytes_read, lines * LINE);
     if (p->access != EMU_READ)
         count(&t->counts.bytes_written, lines * LINE);
-    count(&t->counts.charged_ns, (uint64_t)((double)took * e->ps_per_tick));
+    count(&t->counts.charged_ns, to_ps(e, end - start));
 }
 
 static void spin_fence(struct emulator *e, struct thread *t)
@@ -157,55 +172,6 @@ static void spin_fence(struct emulator *e, struct thread *t)
 }
 
 /* ---- calibration ---- */
-
-#define CHASE_LINES ((size_t)4 << 20) /* 256 MiB: address translations miss as well */
-#define CHASE_RUN 1000                /* steps between two looks at the clock */
-#define CHASE_RUNS 21
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The next of CHASE_LINES lines, each once: a full period, scattered by an odd factor. */
-static const char *chase_step(const char *buffer, size_t *line)
-{
-    *line = *line * 5 + 12347;
-    return buffer + (*line * UINT64_C(0x9e3779b97f4a7c15) >> 20) % CHASE_LINES * LINE;
-}
-
-static void drop_from_cache(const char *buffer)
-{
-#if defined(__x86_64__)
-    size_t line = 0;
-    for (int i = 0; i < CHASE_RUNS * CHASE_RUN; i++)
-        __builtin_ia32_clflush(chase_step(buffer, &line));
-    __builtin_ia32_mfence();
-#else
-    (void)buffer;
-#endif
-}
-
-/* Dependent reads of random lines, each once; emulated if the buffer is far. Returns ns for each,
- * the median of some runs. */
-static double chase(const struct emulator *e, const char *buffer)
-{
-    double runs[CHASE_RUNS];
-    size_t line = 0;
-    drop_from_cache(buffer);
-    for (int run = 0; run < CHASE_RUNS; run++) {
-        const uint64_t start = tsc_now();
-        for (int i = 0; i < CHASE_RUN; i++) {
-            const char *p = chase_step(buffer, &line);
-            emu_read(p, 8);
-            line += *(const volatile unsigned char *)p; /* 0 */
-        }
-        runs[run] = (double)(tsc_now() - start) / e->ticks_per_ns / CHASE_RUN;
-    }
-    qsort(runs, CHASE_RUNS, sizeof runs[0], ascending);
-    return runs[CHASE_RUNS / 2];
-}
 
 /* What the machine's memory takes is the least that can be emulated, and some more. */
 static int check_targets(const struct emulator *e)
@@ -219,17 +185,6 @@ static int check_targets(const struct emulator *e)
                             e->profile.name, e->profile.memories[i].name, read, e->base_ns,
                             e->base_ns + 50);
     }
-    return 0;
-}
-
-static int new_buffer(char **buffer)
-{
-    const size_t bytes = CHASE_LINES * LINE;
-    *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (*buffer == MAP_FAILED)
-        return emu_fail_system(errno, "no memory to measure its latency");
-    for (size_t i = 0; i < bytes; i += 4096)
-        (*buffer)[i] = 0; /* pages of their own, not the page of zeros */
     return 0;
 }
 
@@ -247,17 +202,22 @@ static int spin_start(struct emulator *e)
         e->ticks_per_ns = tsc_calibrate();
         bias_ns = 0;
         if (e->base_ns == 0) {
-            char *buffer;
-            int rc = new_buffer(&buffer);
+            struct chase chase;
+            struct emu_chase native_chase;
+            int rc = chase_open(&chase, CHASE_BYTES, -1);
             if (rc != 0)
                 return rc;
-            e->base_ns = chase(e, buffer);
-            munmap(buffer, CHASE_LINES * LINE);
+            chase_run(&chase, e->ticks_per_ns, CHASE_RUNS, &native_chase);
+            e->base_ns = native_chase.median_ns;
+            chase_close(&chase);
         }
     }
     e->ps_per_tick = 1000 / e->ticks_per_ns;
     miss_ticks = to_ticks(e, e->base_ns / 2);
     debt_max_ticks = to_ticks(e, DEBT_MAX_NS);
+    ahead_ticks = to_ticks(e, AHEAD_NS);
+    interrupt_ticks = to_ticks(e, INTERRUPT_NS);
+    late_max_ticks = to_ticks(e, LATE_MAX_NS);
     return check_targets(e);
 }
 
@@ -266,16 +226,21 @@ static int spin_calibrate(struct emulator *e)
     const double target = (double)profile_latency_ps(&e->profile, 0, PROFILE_READ) / 1000;
     if (target == 0 || model_note(e->model, NOTE_DONE) != 0)
         return 0;
-    char *buffer;
-    int rc = new_buffer(&buffer);
-    if (rc == 0)
-        rc = emu_add(buffer, CHASE_LINES * LINE, 0);
+    struct chase chase;
+    struct emu_chase got;
+    int rc = chase_open(&chase, CHASE_BYTES, -1);
     if (rc != 0)
         return rc;
-    for (int round = 0; round < 3; round++)
-        bias_ns += chase(e, buffer) - target;
-    emu_remove(buffer);
-    munmap(buffer, CHASE_LINES * LINE);
+    rc = emu_add(chase.buffer, CHASE_BYTES, 0);
+    for (int round = 0; round < 3 && rc == 0; round++) {
+        chase_run(&chase, e->ticks_per_ns, CHASE_RUNS, &got);
+        bias_ns += got.discarded < CHASE_RUNS ? got.median_ns - target : 0;
+    }
+    if (rc == 0)
+        emu_remove(chase.buffer);
+    chase_close(&chase);
+    if (rc != 0)
+        return rc;
     model_set_note(e->model, NOTE_TICKS, e->ticks_per_ns);
     model_set_note(e->model, NOTE_BASE, e->base_ns);
     model_set_note(e->model, NOTE_BIAS, bias_ns);

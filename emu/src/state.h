@@ -34,6 +34,8 @@ struct thread {
     unsigned device;                   /* the one accessed last */
     uint64_t latency_ticks[EMU_FLUSH]; /* its latencies at present; 0: not known yet */
     uint64_t unsettled[EMU_FLUSH];     /* bytes not yet taken from its bandwidth */
+    uint64_t late;                     /* ticks that interrupts took lately */
+    uint64_t settled;                  /* when the path has moved what was taken */
 
     struct cache *cache;       /* EMU_VIRTUAL */
     struct counters *counters; /* EMU_EPOCH */

@@ -28,6 +28,7 @@ grants() {
     alps/src/fam*) own=alps/src public='alps/hooks.h' ;;
     alps/src/*) own=alps/src public='@(alps/alps.h|alps/fast.h)' ;;
     alps/tools/*) own=alps/tools ;;
+    emu/tools/*) own=emu/tools others='harness/*' public='emu/*' ;;
     emu/*) own=emu public='@(alps/alps.h|alps/hooks.h|emu/*)' ;;
     bench/harness/*) own=bench/harness others='harness/*' public='' ;;
     bench/*) own=bench ;;

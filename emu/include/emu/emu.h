@@ -44,6 +44,8 @@ extern "C" {
 #define EMU_API
 #endif
 
+#define EMU_VERSION "0.1.0"
+
 enum emu_mode { EMU_OFF, EMU_NUMA, EMU_SPIN, EMU_VIRTUAL, EMU_EPOCH };
 
 struct emu_options {
@@ -82,6 +84,16 @@ EMU_API const char *emu_error_detail(void);
 /* One line that says what is emulated: mode, profile, measured base. "off" if nothing is. Valid
  * until emu_stop. */
 EMU_API const char *emu_describe(void);
+
+/* A profile that comes with the emulator. The texts are the library's. */
+struct emu_profile_info {
+    const char *name, *text; /* text: of its file */
+    char title[256], source[256];
+    double read_ns; /* of the first memory, idle; 0: what the machine has */
+};
+
+/* The index-th of them; -ENOENT after the last. */
+EMU_API int emu_profile_get(unsigned index, struct emu_profile_info *info);
 
 /* Makes a range of addresses far. position: where it lies in the far memory, in bytes; processes
  * that share memory give the same. Errors: EINVAL (not started, empty, overlaps another range),
@@ -161,6 +173,19 @@ struct emu_counts {
 
 /* Sums over the threads of this process since emu_start. */
 EMU_API void emu_count(struct emu_counts *counts);
+
+/* What a read that misses the caches takes: dependent reads of random lines, by this thread, in
+ * runs of 1000. Runs during which the thread had no processor for a while are left out. */
+struct emu_chase {
+    size_t struct_size; /* sizeof(struct emu_chase) */
+    uint64_t bytes;     /* of a buffer made for it: a power of two, much more than the caches */
+    int node;           /* where it lies; -1: anywhere */
+    int far;            /* 1: it is far memory of the emulator; 0: as the machine is */
+    unsigned runs;      /* 1 to 2000 */
+    double median_ns, lower_quartile_ns, upper_quartile_ns; /* out: of the runs, a read each */
+    unsigned discarded;                                     /* out: runs left out */
+};
+EMU_API int emu_chase_run(struct emu_chase *chase);
 
 /* ---- failures ------------------------------------------------------------------------------ */
 
