@@ -154,6 +154,52 @@ int alps_heap_stats(alps_heap_t *heap, struct alps_stats *result)
     return rc;
 }
 
+/* A zone's figures into its node's. Runs that cross into other zones count where they start; pages
+ * are looked at where they lie. */
+static int add_zone(struct layout *l, uint64_t zone, bool verify, struct alps_node *node)
+{
+    const uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
+    const uint64_t present = fam_load(&layout_zone(l, zone)->spans);
+    struct alps_stats s = {.live_bytes = 0};
+    uint64_t state;
+    int rc = 0;
+    for (uint64_t span = first; span < end && rc == 0; span++) {
+        if (slab_or_extent(l, span, &state))
+            count_span(l, span, state, &s);
+        else if (span_kind(state) != SPAN_TAIL)
+            continue;
+        if (verify && node->node != ALPS_ANY_NODE)
+            rc = region_verify(&l->region, layout_span_offset(l, span), SPAN_SIZE, node->node,
+                               &node->pages, &node->misplaced, &node->first_misplaced);
+    }
+    node->zones += present != 0;
+    node->size += present << SPAN_SHIFT;
+    node->span_bytes += s.span_bytes;
+    node->live_bytes += s.live_bytes;
+    node->live_blocks += s.live_blocks;
+    return rc;
+}
+
+int alps_node_walk(alps_heap_t *heap, int verify,
+                   int (*visit)(const struct alps_node *node, void *context), void *context)
+{
+    int rc = heap_may_read(heap);
+    if (rc == 0 && visit == NULL)
+        rc = error_set(EINVAL, "visit is NULL");
+    if (rc != 0)
+        return rc;
+    struct layout *l = heap_layout(heap);
+    for (int number = ALPS_ANY_NODE; number <= ALPS_NODE_MAX && rc == 0; number++) {
+        struct alps_node node = {.node = number};
+        for (uint64_t zone = 0; zone < l->zone_count && rc == 0; zone++)
+            if (fam_load(&layout_zone(l, zone)->node) == (uint64_t)(number + 1))
+                rc = add_zone(l, zone, verify != 0, &node);
+        if (rc == 0 && node.zones != 0)
+            rc = visit(&node, context);
+    }
+    return rc;
+}
+
 int alps_instance_walk(alps_heap_t *heap,
                        int (*visit)(const struct alps_instance *instance, void *context),
                        void *context)

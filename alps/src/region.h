@@ -83,6 +83,11 @@ int region_node_exists(int node);
 /* Asks for the memory of a range, not touched before, to come from a node. */
 int region_place(struct region *region, uint64_t offset, uint64_t length, int node);
 
+/* Counts the pages of a range, and those on another node; touches them. *first is the offset of the
+ * first such page if there was none before (*misplaced 0). */
+int region_verify(struct region *region, uint64_t offset, uint64_t length, int node,
+                  uint64_t *pages, uint64_t *misplaced, uint64_t *first);
+
 /* Node that the page at offset is on (it is touched), or a negative errno value. */
 int region_node_of(struct region *region, uint64_t offset);
 

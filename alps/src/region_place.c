@@ -8,10 +8,13 @@
 #include <numa.h>
 #include <numaif.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "error.h"
+#include "fam.h"
 
 #define MASK_BITS 1024
+#define BATCH 64 /* pages that the kernel is asked about at a time */
 
 int region_node_exists(int node)
 {
@@ -32,6 +35,34 @@ int region_place(struct region *region, uint64_t offset, uint64_t length, int no
     if (errno == ENOSYS && node == 0) /* a kernel without NUMA has node 0 alone */
         return 0;
     return error_system(errno, "%s: cannot be placed on NUMA node %d", region->files[0].path, node);
+}
+
+int region_verify(struct region *region, uint64_t offset, uint64_t length, int node,
+                  uint64_t *pages, uint64_t *misplaced, uint64_t *first)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    for (uint64_t at = offset; at < offset + length;) {
+        void *addresses[BATCH];
+        int nodes[BATCH];
+        unsigned n = 0;
+        for (; n < BATCH && at + n * page < offset + length; n++) {
+            char *p = region->base + at + n * page;
+            fam_load((const fam_word_t *)(const void *)p); /* the kernel tells of touched pages */
+            addresses[n] = p;
+        }
+        if (move_pages(0, n, addresses, NULL, nodes, 0) != 0) {
+            if (errno != ENOSYS)
+                return error_system(errno, "%s: the kernel does not say where its pages are",
+                                    region->files[0].path);
+            memset(nodes, 0, sizeof nodes);
+        }
+        for (unsigned i = 0; i < n; i++)
+            if (nodes[i] != node && (*misplaced)++ == 0)
+                *first = at + i * page;
+        *pages += n;
+        at += n * page;
+    }
+    return 0;
 }
 
 int region_node_of(struct region *region, uint64_t offset)

@@ -23,6 +23,7 @@ int command_info(const struct arguments *arguments);
 int command_stat(const struct arguments *arguments);
 int command_check(const struct arguments *arguments);
 int command_roots(const struct arguments *arguments);
+int command_nodes(const struct arguments *arguments);
 int command_walk(const struct arguments *arguments); /* walk.c */
 
 /* Opens the heap with ALPS_OPEN_ flags, has action work on it, and closes it. Returns an exit

@@ -453,3 +453,69 @@ int command_roots(const struct arguments *a)
 {
     return with_heap(a, ALPS_OPEN_READONLY, roots, NULL);
 }
+
+/* ---- nodes --------------------------------------------------------------------------------- */
+
+struct node_list {
+    struct json *json; /* NULL: text */
+    uint64_t misplaced;
+};
+
+static int list_node(const struct alps_node *node, void *context)
+{
+    struct node_list *list = context;
+    list->misplaced += node->misplaced;
+    if (list->json == NULL) {
+        char name[16];
+        snprintf(name, sizeof name, node->node == ALPS_ANY_NODE ? "any" : "%d", node->node);
+        printf("  %4s  %6u %16" PRIu64 " %16" PRIu64 " %16" PRIu64 " %12" PRIu64 " %10" PRIu64
+               " %10" PRIu64 "\n",
+               name, node->zones, node->size, node->span_bytes, node->live_bytes, node->live_blocks,
+               node->pages, node->misplaced);
+        return 0;
+    }
+    json_open(list->json, NULL, '{');
+    if (node->node == ALPS_ANY_NODE)
+        json_null(list->json, "node");
+    else
+        json_number(list->json, "node", (uint64_t)node->node);
+    json_number(list->json, "zones", node->zones);
+    json_number(list->json, "size", node->size);
+    json_number(list->json, "span_bytes", node->span_bytes);
+    json_number(list->json, "live_bytes", node->live_bytes);
+    json_number(list->json, "live_blocks", node->live_blocks);
+    json_number(list->json, "pages", node->pages);
+    json_number(list->json, "misplaced", node->misplaced);
+    json_close(list->json, '}');
+    return 0;
+}
+
+static int nodes(const struct arguments *a, alps_heap_t *heap, void *context)
+{
+    (void)context;
+    struct node_list list = {NULL, 0};
+    struct json json;
+    int code;
+    if (option_given(a, OPTION_JSON)) {
+        json = report_open(a);
+        json_open(&json, "nodes", '[');
+        list.json = &json;
+        code = alps_node_walk(heap, 1, list_node, &list);
+        json_close(&json, ']');
+        json_number(&json, "misplaced", list.misplaced);
+        report_close(&json);
+    } else {
+        print_title(a);
+        printf("  %4s  %6s %16s %16s %16s %12s %10s %10s\n", "node", "zones", "size", "span_bytes",
+               "live_bytes", "blocks", "pages", "misplaced");
+        code = alps_node_walk(heap, 1, list_node, &list);
+    }
+    if (code != 0)
+        return library_error(a, code, NULL);
+    return list.misplaced == 0 ? STATUS_OK : STATUS_FAILED;
+}
+
+int command_nodes(const struct arguments *a)
+{
+    return with_heap(a, ALPS_OPEN_READONLY, nodes, NULL);
+}

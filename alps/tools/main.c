@@ -76,6 +76,13 @@ static const struct command {
      .run = command_roots,
      .help = "Lists the roots by name, with the size of the block that each leads to.\n",
      .examples = "  alps roots /dev/shm/heap\n"},
+    {.name = "nodes",
+     .summary = "what lies on which NUMA node, looked at page by page",
+     .run = command_nodes,
+     .help = "Sums up zones and blocks by the NUMA node that zones are placed on, and looks\n"
+             "where each page in use really lies. Exits with 1 if one is on another node.\n",
+     .examples = "  alps nodes /dev/shm/heap\n"
+                 "  alps nodes --json /dev/shm/heap | jq .misplaced\n"},
     {.name = "recover",
      .summary = "take in the instances that died",
      .run = command_recover,

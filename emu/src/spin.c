@@ -86,8 +86,8 @@ static uint64_t touch(const struct emulator *e, struct thread *t, const struct p
 }
 
 /* Takes what the thread has moved since the last time from the path's bandwidth; returns when it is
- * over. Its latencies hold until the next time. Who goes on right after that, or was kept from it by
- * an interrupt, has kept the path busy meanwhile, as processors do that fetch ahead. */
+ * over. Its latencies hold until the next time. Who goes on right after that, or was kept from it
+ * by an interrupt, has kept the path busy meanwhile, as processors do that fetch ahead. */
 static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
 {
     const uint64_t now = start;
@@ -209,7 +209,12 @@ static int spin_start(struct emulator *e)
                 return rc;
             chase_run(&chase, e->ticks_per_ns, CHASE_RUNS, &native_chase);
             e->base_ns = native_chase.median_ns;
+            if (native_chase.discarded == CHASE_RUNS)
+                rc = emu_fail(EBUSY, "the processors are too busy to measure the memory's own "
+                                     "latency; EMU_BASE_NS says it");
             chase_close(&chase);
+            if (rc != 0)
+                return rc;
         }
     }
     e->ps_per_tick = 1000 / e->ticks_per_ns;

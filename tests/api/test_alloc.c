@@ -395,6 +395,60 @@ TEST(place, migrating_to_where_a_block_is_changes_nothing)
     end_empty(heap);
 }
 
+struct seen_nodes {
+    unsigned count;
+    struct alps_node first;
+};
+
+static int see_node(const struct alps_node *node, void *context)
+{
+    struct seen_nodes *seen = context;
+    if (seen->count++ == 0)
+        seen->first = *node;
+    return 0;
+}
+
+static int stop_at_once(const struct alps_node *node, void *context)
+{
+    (void)node, (void)context;
+    return 77;
+}
+
+TEST(place, figures_by_node_are_those_of_the_heap)
+{
+    static const int nodes[] = {0};
+    for (unsigned placed = 0; placed < 2; placed++) {
+        const char *path = test_heap_path();
+        struct alps_create_options options = blocks_options(32 * MIB, 0);
+        options.nodes = placed ? nodes : NULL;
+        options.node_count = placed;
+        CHECK_ERR(alps_heap_create(path, &options), 0);
+        alps_heap_t *heap = heap_open(path);
+        alps_ptr_t small = alps_malloc(heap, 100, ALPS_ANY_NODE);
+        alps_ptr_t large = alps_malloc(heap, 5 * MIB, ALPS_ANY_NODE);
+        struct seen_nodes seen = {0};
+        struct alps_stats stats = blocks_stats(heap);
+        CHECK_ERR(alps_node_walk(heap, 1, see_node, &seen), 0);
+        CHECK_EQ(seen.count, 1);
+        CHECK_EQ(seen.first.node, placed ? 0 : ALPS_ANY_NODE);
+        CHECK_EQ(seen.first.zones, stats.zones);
+        CHECK_EQ(seen.first.size, stats.usable_bytes);
+        CHECK_EQ(seen.first.span_bytes, stats.span_bytes);
+        CHECK_EQ(seen.first.live_bytes, stats.live_bytes);
+        CHECK_EQ(seen.first.live_blocks, 2);
+        CHECK_EQ(seen.first.pages, placed ? stats.span_bytes / 4096 : 0);
+        CHECK_EQ(seen.first.misplaced, 0);
+        seen.count = 0;
+        CHECK_ERR(alps_node_walk(heap, 0, see_node, &seen), 0);
+        CHECK_EQ(seen.first.pages, 0);
+        CHECK_EQ(alps_node_walk(heap, 0, stop_at_once, NULL), 77);
+        CHECK_ERR(alps_node_walk(heap, 0, NULL, NULL), -EINVAL);
+        CHECK_ERR(alps_free(heap, small), 0);
+        CHECK_ERR(alps_free(heap, large), 0);
+        end_empty(heap);
+    }
+}
+
 TEST(address, deref_and_ref_are_inverse)
 {
     alps_heap_t *heap = fresh_heap(16 * MIB, 256 * MIB);

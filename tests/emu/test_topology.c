@@ -54,6 +54,7 @@ TEST(topology, each_kind_of_machine_has_its_plan)
         {"hbm-flat", "0", "2,4,6", EMU_BY_DISTANCES, 1},
         {"two-sockets-snc2", "0,1", "2,3", EMU_BY_DISTANCES, 1},
         {"persistent-and-cxl", "0", "1", EMU_BY_ATTRIBUTES, 1},
+        {"qemu-four-nodes", "0,1", "2,3", EMU_BY_ATTRIBUTES, 1},
         {"numa:1 core:2 pu:1", "0", "0", EMU_BY_TREE, 0},
         {"numa:4 core:2 pu:1", "0", "1,2,3", EMU_BY_TREE, 1},
         {"pack:2 numa:2 core:2 pu:1", "0", "2,3", EMU_BY_TREE, 1},
@@ -154,7 +155,10 @@ TEST_LIMITED(topology, measurements_are_kept_in_a_file, 120)
     CHECK_ERR(emu_topology_read(NULL, &t), 0);
     CHECK_EQ(t->this_machine, 1);
     CHECK_LE(1, t->count);
-    CHECK_ERR(emu_topology_measure(t), 0);
+    const int rc = emu_topology_measure(t);
+    if (rc == -EBUSY)
+        SKIP("%s", emu_error_detail());
+    CHECK_ERR(rc, 0);
     CHECK(t->cost[EMU_BY_MEASUREMENT][0][0] > 0);
     CHECK_ERR(emu_topology_save(t, path), 0);
     CHECK_ERR(emu_topology_read(path, &again), 0);

@@ -292,6 +292,16 @@ says '"name":"odd \\"name\\""'
 says '"name":"inside","offset":[0-9]+,"size":null'
 says '"name":"bad\\ufffd\\u0001\\\\"'
 
+expect 0 nodes "$heap"
+says '^ +any +[0-9]+ +[0-9]+ '
+expect 0 nodes --json "$heap"
+is_json
+says '"nodes":\[\{"node":null,"zones":[0-9]+,.*"misplaced":0\}\],"misplaced":0'
+expect 0 create --size 32M --nodes 0 "$dir/placed"
+expect 0 nodes "$dir/placed"
+says '^ +0 +[0-9]+ +[0-9]+ '
+expect 0 destroy --yes "$dir/placed"
+
 expect 0 check "$heap"
 expect 2 bulk-free --generation 0 "$heap"
 warns 'permanent'

@@ -305,6 +305,27 @@ ALPS_API int alps_migrate(alps_heap_t *heap, alps_ptr_t *block, int node);
 /* Node that a block's memory is on (the first byte's); a negative errno value on error. */
 ALPS_API int alps_block_node(alps_heap_t *heap, alps_ptr_t block);
 
+/* What the heap has on one NUMA node. */
+struct alps_node {
+    int node;                   /* ALPS_ANY_NODE: in zones that are placed on no node */
+    unsigned zones;             /* zones placed there, of the present size */
+    uint64_t size;              /* bytes of spans in these zones */
+    uint64_t span_bytes;        /* of it: in use by slabs and extents */
+    uint64_t live_bytes;        /* of it: usable bytes of allocated blocks */
+    uint64_t live_blocks;       /* number of allocated blocks */
+    uint64_t pages;             /* pages of span_bytes that were looked at; 0 if none were */
+    uint64_t misplaced;         /* of these: on another node than this one */
+    alps_ptr_t first_misplaced; /* offset of the first of these */
+};
+
+/* Calls visit for each node that zones are placed on, by ascending number, ALPS_ANY_NODE first;
+ * stops when it returns non-zero and returns that. With verify not 0 it looks where each page of
+ * memory in use lies (pages of 4 KiB: some 0.1 us each), which tells whether the placement was
+ * obeyed: file systems other than tmpfs and hugetlbfs do not. */
+ALPS_API int alps_node_walk(alps_heap_t *heap, int verify,
+                            int (*visit)(const struct alps_node *node, void *context),
+                            void *context);
+
 /* ---- looking at a heap --------------------------------------------------------------------- */
 
 struct alps_stats {

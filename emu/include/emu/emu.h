@@ -65,9 +65,9 @@ struct emu_options {
  *   EMU_HOST=n   EMU_HOSTS=n   EMU_BASE_NS=x
  * where no EMU_MODE is "off". The first process of a share measures the machine for all, some
  * 0.5 s for EMU_SPIN.
- * Errors: EBUSY (started already), EINVAL (options, profile, share of another profile), ENOENT (no
- * such profile), ENOMEM, ENODEV (EMU_EPOCH: the processor's counters cannot be used), ERANGE
- * (EMU_SPIN: the memory is slower than what is to be emulated), other. */
+ * Errors: EBUSY (started already; or too busy to measure), EINVAL (options, profile, share of
+ * another profile), ENOENT (no such profile), ENOMEM, ENODEV (EMU_EPOCH: the processor's counters
+ * cannot be used), ERANGE (EMU_SPIN: the memory is slower than what is to be emulated), other. */
 EMU_API int emu_start(const struct emu_options *options);
 
 /* For libraries that start the emulator before main, as libalps-emu does: what the environment

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Boots a guest with four NUMA nodes, two of them without CPUs, and runs there what needs them.
+# TESTBED, TOPOLOGY_FILE, TEST, TOPOLOGY and ALPS_TOOL name what is used.
+. "$(dirname "$0")/../support/program.sh"
+
+# What needs no guest: wrong usage, bad topologies.
+run 0 "$TESTBED" --help
+says '^usage: emu-testbed run '
+run 2 "$TESTBED"
+run 2 "$TESTBED" run --numa "$TOPOLOGY_FILE"
+warns 'no -- PROGRAM'
+run 2 "$TESTBED" run --numa /nowhere -- true
+warns 'cannot read /nowhere'
+run 2 "$TESTBED" run --numa "$TOPOLOGY_FILE" --timeout x -- true
+warns "not a number of seconds: 'x'"
+bad_topology() {
+    printf 'node 0 cpus 1 memory 256M\n%b\n' "$1" >"$dir/bad.numa"
+    run 2 "$TESTBED" run --numa "$dir/bad.numa" -- true
+    warns "bad\.numa:2: $2"
+}
+bad_topology 'nude 1' "unknown word 'nude'"
+bad_topology 'node 1 memory 12' "not a size like 512M or 1G: '12'"
+bad_topology 'node 1 memory 256M' 'neither cpus nor an initiator'
+bad_topology 'node 0 cpus 1 memory 256M' 'node 0 again, first in line 1'
+bad_topology 'node 1 memory 256M initiator 7' 'the initiator must be a node with CPUs'
+bad_topology 'distance 0 5 20' 'there is no node 5'
+bad_topology 'distance 0 0 11' 'the distance of a node to itself is 10'
+
+"$TESTBED" probe >"$dir/out" 2>"$dir/err"
+case $? in
+0) ;;
+77)
+    echo "skipped numa.guest: $(tail -1 "$dir/err")"
+    exit 77
+    ;;
+*) complain "emu-testbed probe failed" ;;
+esac
+
+# In the guest, which has a /dev/shm of its own; $OUT comes back.
+job=$(cat <<'JOB'
+set -eu
+"$TEST" >"$OUT/tests" 2>&1 || echo "$TEST failed" >>"$OUT/problems"
+"$TOPOLOGY" >"$OUT/topology" 2>&1 || echo "$TOPOLOGY failed" >>"$OUT/problems"
+"$TOPOLOGY" --json - --verify 16M >"$OUT/lines" 2>&1 || echo "--verify failed" >>"$OUT/problems"
+far=$("$TOPOLOGY" --far)
+"$ALPS_TOOL" create --size 64M --nodes "$far" /dev/shm/heap >"$OUT/nodes"
+"$ALPS_TOOL" nodes /dev/shm/heap >>"$OUT/nodes" || echo "alps nodes failed" >>"$OUT/problems"
+JOB
+)
+mkdir "$dir/back"
+export TEST TOPOLOGY ALPS_TOOL
+run 0 timeout 280 "$TESTBED" run --numa "$TOPOLOGY_FILE" --timeout 270 --output "$dir/back" -- \
+    bash -c "$job"
+cat "$dir/back/tests" "$dir/back/topology" "$dir/back/nodes"
+[ ! -e "$dir/back/problems" ] || complain "in the guest: $(cat "$dir/back/problems")"
+grep -Eq '^[0-9]+ passed, 0 failed, 0 skipped$' "$dir/back/tests" || complain "tests in the guest"
+grep '^{' "$dir/back/lines" >"$dir/lines"
+is_json "$dir/lines"
+grep -Eq '"record":"plan","compute":"0,1","far":"[23,]+"' "$dir/lines" || complain "the plan"
+verdict
