@@ -505,6 +505,7 @@ bool cache_give(struct cache_slab *slab, alps_ptr_t block)
         /* A first, then C: between the two the block is free, which is all that counts. */
         fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
         fam_store_release(c, fam_load(c) & ~bit);
+        layout_persist(&cache->pool->instance->layout, c); /* before it is of a generation again */
     }
     slab->fast.used--;
     if (is_current(slab)) {

@@ -115,13 +115,13 @@ void cache_shrink(struct cache *cache);
  * are local. NULL if that did not work, or if enough is held. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
-/* Takes a block; the current word has one. */
-static inline alps_ptr_t cache_take(struct cache_slab *slab, struct layout_intent *intent)
+/* Takes a block; the current word has one. cache_next is the block that it will be. */
+static inline alps_ptr_t cache_next(const struct cache_slab *slab)
 {
-    if (intent != NULL) {
-        fam_store(&intent->block, alps_fast_next(&slab->word));
-        fam_store_release(&intent->op, INTENT_MALLOC);
-    }
+    return alps_fast_next(&slab->word);
+}
+static inline alps_ptr_t cache_take(struct cache_slab *slab)
+{
     return alps_fast_take(&slab->word);
 }
 

@@ -81,12 +81,23 @@ static uint64_t align_first(const struct search *s, uint64_t span)
     return span + ((s->phase - span) & (s->modulus - 1));
 }
 
+void extent_flush_states(const struct layout *l, uint64_t first, uint64_t count)
+{
+    for (uint64_t end = first + count; l->durable && first < end;) {
+        uint64_t next = min_u64(end, ((first >> l->zone_shift) + 1) << l->zone_shift);
+        layout_flush_words(l, layout_state(l, first), next - first);
+        first = next;
+    }
+    layout_fence(l);
+}
+
 /* Gives back the spans of a run from its end down to its first. */
 static void unclaim(struct instance *instance, uint64_t first, uint64_t count)
 {
     const struct layout *l = &instance->layout;
     for (uint64_t i = count; i-- > 0;)
         fam_store_release(layout_state(l, first + i), SPAN_FREE);
+    extent_flush_states(l, first, count);
 }
 
 /* Claims exactly these spans, whether there is memory behind them or not. 0; -EAGAIN if somebody
@@ -267,6 +278,7 @@ uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count)
     fam_store(&record->incarnation, incarnation);
     record_set_generation(record, instance->generation_index);
     fam_store(&record->length, count);
+    layout_flush(&instance->layout, &record->length);
     return incarnation;
 }
 
@@ -288,8 +300,11 @@ int extent_alloc(struct instance *instance, uint64_t size, uint64_t alignment, i
         fam_store(&intent->block, *block);
         fam_store(&intent->incarnation, incarnation);
         fam_store_release(&intent->op, INTENT_MALLOC);
+        layout_flush(&instance->layout, &intent->op);
     }
+    layout_fence(&instance->layout); /* no state before the record that it tells of */
     fam_store_release(layout_state(&instance->layout, first), span_extent(incarnation));
+    extent_flush_states(&instance->layout, first, count);
     return 0;
 }
 

@@ -12,6 +12,9 @@
 int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, int node,
                  uint64_t *first);
 
+/* In durable heaps: makes the states of a run durable. */
+void extent_flush_states(const struct layout *layout, uint64_t first, uint64_t count);
+
 /* Gives a run back whose first span this instance has in SPAN_CLAIMED. */
 void extent_release(struct instance *instance, uint64_t first, uint64_t count);
 

@@ -57,6 +57,9 @@ int heap_recover(alps_heap_t *heap, bool before_join, struct alps_recovery *repo
  * Returns true if spans carry its generation afterwards. */
 bool heap_settle(struct instance *instance, struct alps_recovery *report);
 
+/* Opening a durable heap: makes whole what a power failure has left, if there was one. */
+int heap_make_whole(alps_heap_t *heap);
+
 /* Empties entries of the table of generations that nothing needs. */
 void heap_collect_generations(alps_heap_t *heap);
 

@@ -43,8 +43,11 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (intent != NULL) {
         uint64_t state = fam_load(layout_state(&instance->layout, bin->current->span));
         fam_store(&intent->incarnation, span_incarnation(state));
+        fam_store(&intent->block, cache_next(bin->current));
+        fam_store_release(&intent->op, INTENT_MALLOC);
+        layout_persist(&instance->layout, &intent->op);
     }
-    *block = cache_take(bin->current, intent);
+    *block = cache_take(bin->current);
     return 0;
 }
 
@@ -124,7 +127,7 @@ static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, 
         if (bin->current != CACHE_NO_SLAB &&
             (cache_next_word(bin->current) ||
              cache_next_slab(cache, &cache->anywhere, bin->current->class))) {
-            block = cache_take(bin->current, NULL);
+            block = cache_take(bin->current);
             heap_verify(heap, block);
             return block;
         }
@@ -298,6 +301,18 @@ static int check_where(alps_heap_t *heap, const alps_ptr_t *where)
     return 0;
 }
 
+/* In durable heaps: makes the allocation of a block durable, before its pointer is. */
+static void flush_block(alps_heap_t *heap, alps_ptr_t block)
+{
+    const struct layout *l = heap_layout(heap);
+    struct slab_place place;
+    if (!l->durable || slab_locate(l, block, &place) != 0)
+        return;
+    if (span_kind(place.state) == SPAN_SLAB)
+        layout_flush(l, &slab_allocated(l, place.span, span_class(place.state))[place.index / 64]);
+    layout_fence(l);
+}
+
 alps_ptr_t alps_malloc_to(alps_heap_t *heap, alps_ptr_t *where, size_t size, int node)
 {
     int rc = heap_may_write(heap);
@@ -311,8 +326,11 @@ alps_ptr_t alps_malloc_to(alps_heap_t *heap, alps_ptr_t *where, size_t size, int
     alps_ptr_t block = ALPS_NULL;
     fam_store(&intent->where, alps_ref(heap, where));
     rc = heap_alloc(heap, size, 16, node, intent, &block);
-    if (rc == 0)
+    if (rc == 0) {
+        flush_block(heap, block);
         fam_store_release((fam_word_t *)where, block);
+        layout_persist(heap_layout(heap), (fam_word_t *)where);
+    }
     instance_intent_done(&heap->instance, intent);
     return rc == 0 ? block : null_with(rc);
 }
@@ -337,10 +355,13 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     fam_store(&intent->block, block);
     fam_store(&intent->incarnation, span_incarnation(place.state));
     fam_store_release(&intent->op, INTENT_FREE);
+    layout_persist(heap_layout(heap), &intent->op);
     if (span_kind(place.state) == SPAN_SLAB)
         slab_announce_free(heap_layout(heap), place.span, place.state);
     uint64_t expected = block;
-    if (!fam_cas(word, &expected, ALPS_NULL))
+    const bool won = fam_cas(word, &expected, ALPS_NULL);
+    layout_persist(heap_layout(heap), word); /* before the block is free */
+    if (!won)
         rc = error_set(EBUSY, "%s: somebody else changed where", heap_name(heap));
     else if (span_kind(place.state) == SPAN_EXTENT)
         rc = extent_free(&heap->instance, place.span, place.state);

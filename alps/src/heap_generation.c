@@ -61,7 +61,9 @@ static void free_slab(struct instance *instance, uint64_t span, unsigned class)
     }
     for (unsigned w = 0; w < c->words; w++)
         slab_release_blocks(l, span, w, drop[w]);
+    layout_fence(l); /* free, before what is left becomes permanent */
     record_set_generation(layout_record(l, span), 0);
+    layout_persist(l, &layout_record(l, span)->generation);
     slab_settle(instance, span, class);
 }
 
@@ -134,7 +136,8 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
         struct bulk bulk = {.instance = &heap->instance, .index = (uint64_t)index, .word = word};
         for_each_run(heap_layout(heap), index, free_run, &bulk);
         if (bulk.skipped == 0) {
-            fam_cas(entry, &word, 0);
+            if (fam_cas(entry, &word, 0))
+                layout_persist(heap_layout(heap), entry);
             return 0;
         }
         if (fam_load_acquire(entry) != word)
@@ -148,20 +151,52 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
                      heap_name(heap), (unsigned long long)number);
 }
 
+static void flush_run(void *context, uint64_t span, uint64_t state)
+{
+    const struct layout *l = context;
+    struct layout_record *record = layout_record(l, span);
+    const unsigned class = span_class(state);
+    layout_flush(l, &record->length);
+    if (span_kind(state) != SPAN_SLAB || class >= SLAB_CLASSES)
+        return;
+    layout_flush_words(l, slab_allocated(l, span, class), slab_classes[class].words);
+    layout_flush_words(l, slab_committed(l, span, class), slab_classes[class].words);
+    layout_flush_words(l, layout_released(l, span)->words, 2 * (uint64_t)slab_classes[class].words);
+}
+
+/* In durable heaps: makes durable what carries a generation, but for its being committed. The
+ * states of runs are durable since they were made. */
+static void flush_runs(alps_heap_t *heap, int64_t index)
+{
+    struct layout *l = heap_layout(heap);
+    if (!l->durable)
+        return;
+    for_each_run(l, index, flush_run, l);
+    layout_fence(l);
+}
+
 int alps_commit(alps_heap_t *heap, alps_gen_t number)
 {
     int rc = heap_may_write(heap);
-    if (rc != 0 || number == ALPS_PERMANENT)
+    if (rc != 0)
         return rc;
     fam_word_t *entry;
     uint64_t word;
     int64_t index;
     if (number == heap->instance.generation) {
-        fam_or(layout_generation(heap_layout(heap), heap->instance.generation_index),
-               GENERATION_COMMITTED);
-        return 0;
+        index = (int64_t)heap->instance.generation_index;
+        entry = layout_generation(heap_layout(heap), (uint64_t)index);
+        flush_runs(heap, index);
+        if (number != ALPS_PERMANENT)
+            fam_or(entry, GENERATION_COMMITTED);
+        layout_persist(heap_layout(heap), entry);
+        return region_sync(&heap_layout(heap)->region);
     }
+    if (number == ALPS_PERMANENT)
+        return 0;
     rc = find_closed(heap, number, &entry, &word, &index);
+    if (rc == 0)
+        flush_runs(heap, index);
     while (rc == 0 && (word & GENERATION_COMMITTED) == 0) {
         if ((word & GENERATION_FREEING) != 0 || generation_number(word) != number)
             return error_set(ENOENT, "%s: generation %llu is being freed", heap_name(heap),
@@ -169,7 +204,10 @@ int alps_commit(alps_heap_t *heap, alps_gen_t number)
         if (fam_cas(entry, &word, word | GENERATION_COMMITTED))
             break;
     }
-    return rc;
+    if (rc != 0)
+        return rc;
+    layout_persist(heap_layout(heap), entry);
+    return region_sync(&heap_layout(heap)->region);
 }
 
 struct collection {
@@ -190,8 +228,10 @@ static void collect_run(void *context, uint64_t span, uint64_t state)
     if (generation_committed(l, generation)) {
         if (span_kind(state) == SPAN_EXTENT) {
             /* Of this use of the span alone: the next one may carry the entry's next generation. */
-            if (fam_cas(word, &expected, expected - generation))
+            if (fam_cas(word, &expected, expected - generation)) {
+                layout_persist(l, word);
                 return;
+            }
         } else if (span_class(state) < SLAB_CLASSES && span_owner(state) == 0 &&
                    slab_own(instance, span, state)) {
             uint64_t allocated[SLAB_WORDS_MAX];

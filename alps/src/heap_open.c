@@ -132,7 +132,9 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
     heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
     heap->instance.slot = l->instance_count;
     if (!heap->readonly) {
-        rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
+        rc = heap_make_whole(heap);
+        if (rc == 0)
+            rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
         if (rc == 0) {
             heap->instance.cursor = first_cursor(l, heap->instance.slot);
             rc = cache_pool_open(&heap->pool, heap, &heap->instance);

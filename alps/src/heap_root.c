@@ -108,7 +108,10 @@ static int add_root(alps_heap_t *heap, const struct root_name *name, alps_ptr_t 
         for (unsigned w = 0; w < NAME_WORDS; w++)
             fam_store_release(&root->name[w], name->words[w]);
         fam_store_release(&root->ptr, p);
+        layout_flush_words(l, &root->state, sizeof *root / sizeof root->state);
+        layout_fence(l);
         fam_store_release(&root->state, next_state(root, ROOT_USED));
+        layout_persist(l, &root->state);
         return 0;
     }
     return error_set(ENOSPC, "%s: all %u roots are in use", heap_name(heap), l->root_count);
@@ -137,6 +140,8 @@ int alps_root_set(alps_heap_t *heap, const char *text, alps_ptr_t p)
         rc = add_root(heap, &name, p);
     else
         rc = error_set(ENOENT, "%s: there is no root \"%s\"", heap_name(heap), text);
+    if (i >= 0)
+        layout_persist(l, &layout_root(l, (unsigned)i)->state); /* on one line with the pointer */
     unlock_roots(heap);
     return rc;
 }

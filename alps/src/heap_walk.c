@@ -118,7 +118,8 @@ int alps_heap_stats(alps_heap_t *heap, struct alps_stats *result)
     struct alps_stats s = {.struct_size = result->struct_size,
                            .zone_size = l->zone_spans << SPAN_SHIFT,
                            .files = l->region.file_count,
-                           .layout_version = LAYOUT_VERSION};
+                           .layout_version = LAYOUT_VERSION,
+                           .durable = l->durable};
     uint64_t spans = 0, state;
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
         uint64_t present = fam_load(&layout_zone(l, zone)->spans);

@@ -153,6 +153,8 @@ int instance_join(struct instance *instance)
         fam_store(&slot->pid, (uint64_t)getpid());
         fam_store(&slot->start_time, process_start_time());
         instance_beat(instance);
+        layout_flush(l, &slot->state);
+        layout_persist(l, &slot->generation);
         instance->generation = ALPS_PERMANENT;
         instance->generation_index = 0;
         return 0;
@@ -170,6 +172,8 @@ int instance_take_generation(struct instance *instance)
         return error_set(EUCLEAN, "%s: damaged: the next generation is %llu",
                          l->region.files[0].path, (unsigned long long)number);
     fam_store_release(&slot->generation, number);
+    layout_flush(l, &layout_super(l)->next_generation);
+    layout_persist(l, &slot->generation);
     for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
         uint64_t expected = 0;
         if (fam_load(layout_generation(l, i)) == 0 &&
@@ -177,6 +181,7 @@ int instance_take_generation(struct instance *instance)
                     generation_word(number, instance->slot, GENERATION_USED | GENERATION_OPEN))) {
             instance->generation = number;
             instance->generation_index = i;
+            layout_persist(l, layout_generation(l, i)); /* before any span carries it */
             return 0;
         }
     }
@@ -201,6 +206,7 @@ void instance_leave(struct instance *instance, bool empty)
             fam_store_release(entry, 0);
         else
             fam_and(entry, ~GENERATION_OPEN);
+        layout_persist(l, entry);
     }
     fam_store(&slot->generation, 0);
     fam_word_t *touched = layout_touched(l, slot), *hinted = layout_hinted(l, slot);
@@ -286,6 +292,11 @@ uint64_t instance_silence(const struct layout_slot *slot)
     return last < seconds ? seconds - last : 0;
 }
 
+uint64_t instance_kernel(void)
+{
+    return this_kernel() | (uint64_t)1 << 63;
+}
+
 bool instance_is_remote(const struct layout_slot *slot)
 {
     return slot_kernel(fam_load_acquire(&slot->state)) != this_kernel();
@@ -322,6 +333,7 @@ struct layout_intent *instance_intent(struct instance *instance)
 void instance_intent_done(struct instance *instance, struct layout_intent *intent)
 {
     fam_store_release(&intent->op, INTENT_NONE);
+    layout_flush(&instance->layout, &intent->op);
     struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
     uint32_t bit = (uint32_t)1 << (intent - slot->intents);
     __atomic_fetch_and(&instance->intents_taken, ~bit, __ATOMIC_RELEASE); /* DRAM: */
@@ -345,8 +357,10 @@ unsigned generation_collect(const struct layout *layout, const uint64_t *before,
         uint64_t word = before[i];
         if (word == 0 || (word & GENERATION_OPEN) != 0 || (in_use[i / 64] >> (i % 64) & 1) != 0)
             continue;
-        if (fam_cas(layout_generation(layout, i), &word, 0))
+        if (fam_cas(layout_generation(layout, i), &word, 0)) {
+            layout_persist(layout, layout_generation(layout, i));
             collected++;
+        }
     }
     return collected;
 }

@@ -47,6 +47,9 @@ void instance_beat(struct instance *instance);
 uint64_t instance_silence(const struct layout_slot *slot);
 bool instance_is_remote(const struct layout_slot *slot);
 
+/* A number for this host and its present boot; never 0. */
+uint64_t instance_kernel(void);
+
 /* Notes that this instance is about to claim or own something in a zone; recovery looks only into
  * zones that are noted. */
 void instance_touch(struct instance *instance, uint64_t zone);

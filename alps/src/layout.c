@@ -51,7 +51,6 @@ static void compute_geometry(struct layout_super *s)
     uint64_t zone_spans = s->zone_size >> SPAN_SHIFT;
     s->version = LAYOUT_VERSION;
     s->byte_order = LAYOUT_BYTE_ORDER;
-    s->features = 0;
     s->span_shift = SPAN_SHIFT;
     s->generation_count = LAYOUT_GENERATION_MAX;
     s->root_count = ALPS_ROOT_MAX;
@@ -129,6 +128,11 @@ static int check_options(const char *path, unsigned count, struct alps_create_op
     if (o->max_instances < 64 || o->max_instances > LAYOUT_INSTANCE_MAX)
         return error_set(EINVAL, "%s: max_instances %u is not from 64 to %u", path,
                          o->max_instances, LAYOUT_INSTANCE_MAX);
+    if ((o->flags & ~ALPS_CREATE_DURABLE) != 0)
+        return error_set(EINVAL, "%s: unknown flags %x", path, o->flags);
+    if ((o->flags & ALPS_CREATE_DURABLE) != 0 && !fam_can_write_back())
+        return error_set(EOPNOTSUPP, "%s: this processor cannot write lines back to the memory",
+                         path);
     if ((o->nodes == NULL) != (o->node_count == 0))
         return error_set(EINVAL, "%s: nodes and node_count do not go together", path);
     for (unsigned i = 0; i < o->node_count; i++)
@@ -159,6 +163,7 @@ static void set_view(struct layout *l, const struct layout_super *s)
         .instance_stride = s->instance_stride,
         .meta_offset = s->meta_offset,
         .meta_stride = s->meta_stride,
+        .durable = (s->features & LAYOUT_DURABLE) != 0,
     };
     l->chunk_shift = l->zone_spans <= LAYOUT_CHUNKS ? 0 : l->zone_shift - log2_floor(LAYOUT_CHUNKS);
 }
@@ -173,6 +178,7 @@ static int map_heap(struct layout *l, const struct layout_super *s, void *hint)
         r->files[i].skip = i == 0 ? 0 : LAYOUT_PART_SKIP;
     }
     set_view(l, s);
+    r->durable = l->durable;
     return region_map(r, align_up(s->data_offset + r->file_count * file_bytes, REGION_ALIGNMENT),
                       hint);
 }
@@ -268,7 +274,8 @@ int layout_create(const char *const *paths, unsigned count,
     if (rc != 0)
         return rc;
 
-    struct layout_super s = {.created_s = (uint64_t)time(NULL),
+    struct layout_super s = {.features = (o.flags & ALPS_CREATE_DURABLE) != 0 ? LAYOUT_DURABLE : 0,
+                             .created_s = (uint64_t)time(NULL),
                              .size = o.size,
                              .capacity = o.capacity,
                              .zone_size = o.zone_size,
@@ -316,7 +323,10 @@ int layout_create(const char *const *paths, unsigned count,
         rc = fill(&l, &s, &o);
     if (rc == 0) {
         fam_word_t *magic = (fam_word_t *)(void *)&layout_super(&l)->magic;
+        layout_flush_words(&l, magic, s.meta_offset / sizeof *magic);
+        layout_fence(&l);
         fam_store_release(magic, LAYOUT_MAGIC);
+        layout_persist(&l, magic);
     } else {
         unlink_all(paths, count);
     }
@@ -343,7 +353,7 @@ static int read_super(const char *path, int fd, struct layout_super *s)
                          path, s->version, LAYOUT_VERSION);
     if (s->checksum != super_checksum(s))
         return error_set(EUCLEAN, "%s: damaged: the superblock's checksum is wrong", path);
-    if (s->features != 0)
+    if ((s->features & ~LAYOUT_DURABLE) != 0)
         return error_set(EPROTONOSUPPORT, "%s: uses features %llx that this library does not know",
                          path, (unsigned long long)s->features);
 
@@ -497,6 +507,7 @@ int layout_format(struct layout *l)
         return rc;
     struct layout_super *super = layout_super(l);
     fam_store_release(&super->formatting, 1);
+    layout_persist(l, &super->formatting);
 
     /* Generations, roots and instances, then all metadata and data; the zones' sizes and places
      * stay if they make sense, and so does the number of the next generation. */
@@ -524,14 +535,21 @@ int layout_format(struct layout *l)
         for (uint64_t z = 0; z < l->zone_count && rc == 0; z++)
             if (fam_load(&layout_zone(l, z)->spans) != 0) {
                 rc = region_back(&l->region, l->meta_offset + z * l->meta_stride, l->meta_stride);
-                if (rc == 0)
-                    memset(layout_at(l, l->meta_offset + z * l->meta_stride), 0, l->meta_stride);
+                fam_word_t *meta = layout_at(l, l->meta_offset + z * l->meta_stride);
+                if (rc == 0) {
+                    memset(meta, 0, l->meta_stride);
+                    layout_flush_words(l, meta, l->meta_stride / sizeof *meta);
+                }
             }
     }
     if (rc == 0)
         rc = restore_lengths(l);
-    if (rc == 0)
+    if (rc == 0) {
+        layout_flush_words(l, layout_at(l, 0), l->meta_offset / sizeof(fam_word_t));
+        layout_fence(l);
         fam_store_release(&super->formatting, 0);
+        layout_persist(l, &super->formatting);
+    }
     return rc;
 }
 
@@ -579,6 +597,12 @@ int layout_paths(const char *path, char ***paths, unsigned *count)
     return rc;
 }
 
+void layout_wait(const struct layout *l)
+{
+    fam_fence();
+    region_sync(&l->region);
+}
+
 uint64_t layout_size_of_spans(const struct layout *l, uint64_t spans)
 {
     return size_of_spans(l->meta_offset, spans);
@@ -608,6 +632,7 @@ int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans)
         if (fam_cas(&z->spans, &now, spans))
             break;
     }
+    layout_persist(l, &z->spans);
     fam_add(&z->releases, 1);
     return 0;
 }
@@ -618,8 +643,10 @@ int layout_back_meta(struct layout *l, uint64_t zone)
     if (fam_load_acquire(&z->meta) != 0)
         return 0;
     int rc = region_back(&l->region, l->meta_offset + zone * l->meta_stride, l->meta_stride);
-    if (rc == 0)
+    if (rc == 0) {
         fam_store_release(&z->meta, 1);
+        layout_persist(l, &z->meta);
+    }
     return rc;
 }
 
@@ -642,6 +669,7 @@ int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
             if (rc != 0)
                 return rc;
             fam_or(&z->backed, bit);
+            layout_flush(l, &z->backed);
         }
         first = next;
     }

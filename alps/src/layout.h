@@ -40,6 +40,8 @@
 #define LAYOUT_ZONE_SIZE_MIN (1 * MIB)
 #define LAYOUT_ZONE_SIZE_MAX (4 * GIB)
 
+#define LAYOUT_DURABLE ((uint64_t)1) /* feature: the heap survives power failures */
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
 
@@ -50,7 +52,7 @@ struct layout_super {
     uint32_t byte_order;
     uint64_t uuid[2];
     uint64_t checksum;  /* of the bytes up to reserved, with this field as 0 */
-    uint64_t features;  /* 0 */
+    uint64_t features;  /* LAYOUT_... below */
     uint64_t created_s; /* seconds since 1970 */
     uint64_t size;      /* as asked at creation */
     uint64_t capacity;
@@ -80,7 +82,9 @@ struct layout_super {
     uint64_t pad2[15];
     fam_word_t formatting; /* 1 while alps_heap_format is at work or was killed there */
     uint64_t pad3[15];
-    uint64_t reserved2[208];
+    fam_word_t boot; /* durable heaps: the kernel that last made sure that the tables are whole */
+    uint64_t pad4[15];
+    uint64_t reserved2[192];
 };
 _Static_assert(sizeof(struct layout_super) == 4096, "the superblock is a page");
 _Static_assert(offsetof(struct layout_super, next_generation) == 2048, "");
@@ -314,7 +318,40 @@ struct layout {
     uint64_t meta_offset;
     uint64_t meta_stride;
     uint64_t chunk_shift; /* log2 of the spans in a chunk of a zone */
+    bool durable;
 };
+
+/* ---- durability: for heaps that have it; nothing otherwise ----
+ *
+ * What must be there before something else is flushed, and then waited for. */
+void layout_wait(const struct layout *layout);
+
+static inline void layout_flush(const struct layout *l, const fam_word_t *word)
+{
+    if (UNLIKELY(l->durable))
+        fam_flush(word);
+}
+static inline void layout_fence(const struct layout *l)
+{
+    if (UNLIKELY(l->durable))
+        layout_wait(l);
+}
+static inline void layout_persist(const struct layout *l, const fam_word_t *word)
+{
+    layout_flush(l, word);
+    layout_fence(l);
+}
+/* Flushes words in a row. */
+static inline void layout_flush_words(const struct layout *l, const fam_word_t *words,
+                                      uint64_t count)
+{
+    if (LIKELY(!l->durable) || count == 0)
+        return;
+    const fam_word_t *last = words + count - 1;
+    for (; words < last; words += 64 / sizeof *words)
+        fam_flush(words);
+    fam_flush(last);
+}
 
 static inline void *layout_at(const struct layout *l, uint64_t offset)
 {

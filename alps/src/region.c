@@ -12,11 +12,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -114,14 +116,33 @@ static char *reserve(uint64_t length, void *hint)
     return p + head;
 }
 
+/* Whether a mapped file is memory itself: then lines that are written back are where they stay. */
+static bool is_memory(int fd)
+{
+    struct statfs system;
+    struct stat status;
+    if (fstat(fd, &status) == 0 && S_ISCHR(status.st_mode))
+        return true;
+    return fstatfs(fd, &system) == 0 &&
+           (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC);
+}
+
 /* Maps the files into addresses reserved for them. */
 static int map_files(struct region *region, char *base)
 {
     int protection = PROT_READ | (region->readonly ? 0 : PROT_WRITE);
     for (unsigned i = 0; i < region->file_count; i++) {
         struct region_file *f = &region->files[i];
-        void *p = mmap(base + f->start, f->length, protection,
-                       MAP_SHARED | MAP_FIXED | MAP_NORESERVE, f->fd, (off_t)f->skip);
+        void *p = MAP_FAILED;
+        if (region->durable) /* DAX file systems keep their own tables up to date then */
+            p = mmap(base + f->start, f->length, protection,
+                     MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | MAP_NORESERVE, f->fd,
+                     (off_t)f->skip);
+        if (region->durable && p == MAP_FAILED && !is_memory(f->fd))
+            region->sync_file = true;
+        if (p == MAP_FAILED)
+            p = mmap(base + f->start, f->length, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+                     f->fd, (off_t)f->skip);
         if (p == MAP_FAILED)
             return error_system(errno, "%s: cannot map %llu bytes", f->path,
                                 (unsigned long long)f->length);
@@ -234,6 +255,15 @@ int region_back(struct region *region, uint64_t offset, uint64_t length)
 int region_punch(struct region *region, uint64_t offset, uint64_t length)
 {
     return allocate_range(region, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+}
+
+int region_sync(const struct region *region)
+{
+    NOT_CANCELLED;
+    for (unsigned i = 0; i < region->file_count && region->sync_file; i++)
+        if (fdatasync(region->files[i].fd) != 0)
+            return error_system(errno, "%s: cannot be synced", region->files[i].path);
+    return 0;
 }
 
 int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held)

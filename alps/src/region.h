@@ -25,6 +25,8 @@ struct region {
     int lock_fd; /* an opening of files[0] of its own, never mapped: a mapping would keep the locks
                     of a closed descriptor alive */
     bool readonly;
+    bool durable;   /* what is written is to survive a power failure; set before region_map */
+    bool sync_file; /* and the processor's instructions do not do that: the files must be synced */
 };
 
 /* Opens an existing file, which must be a regular file or a character device. Returns a descriptor
@@ -54,6 +56,9 @@ int region_back(struct region *region, uint64_t offset, uint64_t length);
 
 /* Gives the memory behind [offset, offset + length) back; it reads as zero then. */
 int region_punch(struct region *region, uint64_t offset, uint64_t length);
+
+/* Makes what was written to the region durable where it takes the file system for that. */
+int region_sync(const struct region *region);
 
 /* Bytes that a file has, as its length and as memory held. */
 int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held);

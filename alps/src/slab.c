@@ -148,6 +148,7 @@ void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint
         fam_or(&r[0], blocks & UINT32_MAX);
     if (blocks >> 32 != 0)
         fam_or(&r[1], blocks >> 32);
+    layout_flush_words(l, r, 2);
 }
 
 bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class)
@@ -174,7 +175,12 @@ int slab_create(struct instance *instance, unsigned class, int node, uint64_t *s
         fam_store(&r[2 * w], (uint64_t)incarnation << 32);
         fam_store(&r[2 * w + 1], (uint64_t)incarnation << 32);
     }
+    layout_flush_words(l, a, c->words);
+    layout_flush_words(l, committed, c->words);
+    layout_flush_words(l, r, 2 * (uint64_t)c->words);
+    layout_fence(l); /* no state before what it tells of */
     fam_store_release(layout_state(l, *span), span_slab(class, instance->owner, incarnation));
+    extent_flush_states(l, *span, c->spans);
     return 0;
 }
 
@@ -235,19 +241,28 @@ unsigned slab_fold(const struct layout *l, uint64_t span, unsigned class, uint64
         any |= released[w] = slab_released(l, span, w);
     if (any != 0)
         find_intents(l, span, class, held);
+    /* First A, then R: see the table above. */
     for (unsigned w = 0; w < c->words; w++) {
         uint64_t before = fam_load(&a[w]), fold = released[w] & ~held[w];
         uint64_t bits = (before & ~fold) | (released[w] & held[w]);
-        /* First A, then R: see the table above. */
         if (bits != before)
             fam_store_release(&a[w], bits);
+        allocated[w] = bits;
+        used += count_bits(bits & slab_word_mask(c, w));
+    }
+    if (any == 0)
+        return used;
+    layout_flush_words(l, a, c->words);
+    layout_fence(l);
+    for (unsigned w = 0; w < c->words; w++) {
+        uint64_t fold = released[w] & ~held[w];
         if (fold != 0) {
             fam_and(&r[2 * w], ~(fold & UINT32_MAX));
             fam_and(&r[2 * w + 1], ~(fold >> 32));
         }
-        allocated[w] = bits;
-        used += count_bits(bits & slab_word_mask(c, w));
     }
+    layout_flush_words(l, r, 2 * (uint64_t)c->words); /* before any of them is allocated again */
+    layout_fence(l);
     return used;
 }
 
@@ -256,13 +271,18 @@ bool slab_trim_committed(const struct layout *l, uint64_t span, unsigned class,
 {
     const struct slab_class *c = &slab_classes[class];
     fam_word_t *committed = slab_committed(l, span, class);
-    bool any = false;
+    bool any = false, changed = false;
     for (unsigned w = 0; w < c->words; w++) {
         uint64_t before = fam_load(&committed[w]);
         uint64_t after = before & allocated[w] & slab_word_mask(c, w);
         if (after != before)
             fam_store_release(&committed[w], after);
+        changed |= after != before;
         any |= after != 0;
+    }
+    if (changed) { /* before a block that was permanent is one of a generation */
+        layout_flush_words(l, committed, c->words);
+        layout_fence(l);
     }
     return any;
 }
@@ -284,14 +304,18 @@ bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned cl
             fam_store_release(&bits[w], allocated[w] & slab_word_mask(c, w));
             *committed |= (allocated[w] & slab_word_mask(c, w)) != 0;
         }
+        layout_flush_words(l, bits, c->words);
+        layout_fence(l);
     } else {
         for (unsigned w = 0; w < c->words && from != to; w++)
             if ((allocated[w] & slab_word_mask(c, w) & ~fam_load(&bits[w])) != 0)
                 return false;
         *committed = slab_trim_committed(l, span, class, allocated);
     }
-    if (from != to)
+    if (from != to) {
         record_set_generation(record, to);
+        layout_persist(l, &record->generation);
+    }
     return true;
 }
 
@@ -403,6 +427,7 @@ int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, u
         if ((r & bit) != 0 || (a_half & bit) == 0)
             return -EALREADY;
     } while (!fam_cas(word, &r, r | bit));
+    layout_persist(l, word);
 
     /* The owner finds it when it folds. A slab without one gets a hint; or, if this was the last
      * block of the word and of the slab, goes back to the free spans. */

@@ -99,6 +99,7 @@ int command_create(const struct arguments *a)
         .mode = a->mode,
         .nodes = a->nodes.count > 0 ? nodes : NULL,
         .node_count = a->nodes.count,
+        .flags = option_given(a, OPTION_DURABLE) ? ALPS_CREATE_DURABLE : 0,
         .max_instances = (unsigned)a->max_instances,
     };
 

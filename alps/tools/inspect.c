@@ -98,6 +98,7 @@ static int info_as_json(const struct arguments *a, alps_heap_t *heap,
     struct listing listing = {.json = &json};
 
     json_number(&json, "layout_version", stats->layout_version);
+    json_bool(&json, "durable", stats->durable != 0);
     json_number(&json, "size", stats->size);
     json_number(&json, "capacity", stats->capacity);
     json_number(&json, "metadata_bytes", stats->metadata_bytes);
@@ -127,6 +128,7 @@ static int info_as_text(const struct arguments *a, alps_heap_t *heap,
 
     print_title(a);
     print_count("layout", stats->layout_version);
+    printf("  %-12s %s\n", "durable", stats->durable ? "yes" : "no");
     print_bytes("size", stats->size);
     print_bytes("capacity", stats->capacity);
     print_bytes("management", stats->metadata_bytes);

@@ -27,7 +27,7 @@ static const struct command {
      .run = command_create,
      .options = OPTION_BIT(OPTION_SIZE) | OPTION_BIT(OPTION_CAPACITY) |
                 OPTION_BIT(OPTION_ZONE_SIZE) | OPTION_BIT(OPTION_MODE) | OPTION_BIT(OPTION_NODES) |
-                OPTION_BIT(OPTION_INSTANCES),
+                OPTION_BIT(OPTION_INSTANCES) | OPTION_BIT(OPTION_DURABLE),
      .help = "Makes a heap in a new file: in /dev/shm, on hugetlbfs or DAX, or a plain file.\n"
              "Memory is taken as it is used, not now. With several files each holds an equal\n"
              "share; all are needed later, in the same order. The default size is 64M, the\n"

@@ -33,6 +33,7 @@ static const struct {
                       "NUMA nodes for the zones, in turn, such as 0,1 or 0-3"},
     [OPTION_INSTANCES] = {"--instances", 'i', required_argument, " N",
                           "openings for writing at the same time (default: by capacity)"},
+    [OPTION_DURABLE] = {"--durable", 'd', no_argument, "", "the heap survives power failures"},
     [OPTION_GENERATION] = {"--generation", 'g', required_argument, " LIST",
                            "the generations meant, such as 5 or 3,7-9"},
     [OPTION_MIN_SIZE] = {"--min-size", 0, required_argument, " SIZE",

@@ -58,6 +58,7 @@ static void free_thread(struct thread *t)
 {
     if (mode != NULL && mode->stop_thread != NULL)
         mode->stop_thread(t);
+    free(t->flushed.lines);
     free(t);
 }
 
@@ -251,6 +252,7 @@ static void stop(void)
     ranges = NULL;
     kill_countdown = 0;
     mode = NULL;
+    power_stop();
     pthread_mutex_unlock(&lock);
     pthread_setspecific(thread_key, NULL);
     if (emulator->model != NULL)
@@ -438,6 +440,8 @@ static void charge_piece(struct thread *t, const struct piece *p)
     if (model_any_lost(emulator->model) && model_is_lost(emulator->model, p->device))
         raise_bus_error(p->address);
     count(&t->counts.accesses[p->access], lines_of(p->position, p->length));
+    if (p->access == EMU_FLUSH && power_is_tracked())
+        power_flush(&t->flushed, p->address, p->length);
     if (mode != NULL)
         mode->charge(emulator, t, p);
 }
@@ -474,6 +478,8 @@ void emu_charge_fence(void)
         return;
     die_if_due();
     count(&t->counts.fences, 1);
+    if (power_is_tracked())
+        power_fence(&t->flushed);
     if (mode != NULL && mode->fence != NULL)
         mode->fence(emulator, t);
 }

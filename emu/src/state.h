@@ -10,6 +10,7 @@
 
 #include "cache.h"
 #include "model.h"
+#include "power.h"
 
 struct emulator {
     enum emu_mode mode;
@@ -40,6 +41,7 @@ struct thread {
     struct cache *cache;       /* EMU_VIRTUAL */
     struct counters *counters; /* EMU_EPOCH */
     struct emu_counts counts;
+    struct power_pending flushed;
 };
 
 /* One piece of an access: within one range, at most 64 KiB, and within one device. */

@@ -297,6 +297,12 @@ says '^ +any +[0-9]+ +[0-9]+ '
 expect 0 nodes --json "$heap"
 is_json
 says '"nodes":\[\{"node":null,"zones":[0-9]+,.*"misplaced":0\}\],"misplaced":0'
+expect 0 info "$heap"
+says '^  durable      no$'
+expect 0 create --size 32M --durable "$dir/durable"
+expect 0 info --json "$dir/durable"
+says '"durable":true'
+expect 0 destroy --yes "$dir/durable"
 expect 0 create --size 32M --nodes 0 "$dir/placed"
 expect 0 nodes "$dir/placed"
 says '^ +0 +[0-9]+ +[0-9]+ '

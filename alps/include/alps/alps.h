@@ -104,7 +104,20 @@ struct alps_create_options {
     unsigned node_count; /* length of nodes */
     unsigned max_instances; /* openings for writing at the same time; default by capacity,
                                at least 64; at most 4096 */
+    unsigned flags;         /* ALPS_CREATE_... */
 };
+
+/* The heap survives power failures, where the memory behind it does. After one, whoever opens it
+ * for writing first makes its tables whole, which takes time proportional to the heap in use. Then
+ * - blocks that were committed (alps_commit had returned) and not freed are there, and permanent;
+ *   the generation 0 is committed like any other: alps_commit(heap, ALPS_PERMANENT);
+ * - blocks of generations that were not committed are there or not: free them in bulk;
+ * - a block that was freed may be back, unless its generation's owner has committed since, or
+ *   alps_free_from freed it; roots, alps_malloc_to and alps_free_from are durable when they return;
+ * - contents are as the program made them durable: alps_persist.
+ * Costs nothing on the path of malloc and of a free of one's own block. On files that are not
+ * memory themselves (DAX, tmpfs, hugetlbfs, /dev/dax) durability takes an fdatasync each time. */
+#define ALPS_CREATE_DURABLE 1u
 
 #define ALPS_OPEN_PERMANENT 1u /* blocks allocated through this handle are permanent at once */
 #define ALPS_OPEN_READONLY 2u  /* no allocation; needs read permission only; takes no slot */
@@ -249,9 +262,15 @@ ALPS_API alps_gen_t alps_heap_generation(const alps_heap_t *heap);
 ALPS_API int alps_bulk_free(alps_heap_t *heap, alps_gen_t generation);
 
 /* Makes the blocks of a generation permanent, all at once. Of this handle's own generation: also
- * those it allocates later. EBUSY for one that another live instance has open; EALREADY is not an
- * error: committing twice returns 0. ENOENT, EROFS, ECHILD as above. */
+ * those it allocates later (in a durable heap they are durable with the next commit); of
+ * ALPS_PERMANENT: nothing, but in a durable heap they become durable. EBUSY for one that another
+ * live instance has open; committing twice is no error. ENOENT, EROFS, ECHILD as above. */
 ALPS_API int alps_commit(alps_heap_t *heap, alps_gen_t generation);
+
+/* In a durable heap: makes length bytes at an address in the heap durable, as the program wrote
+ * them. To be called before alps_commit, or before a pointer to them is published. Otherwise does
+ * nothing. Errors: EINVAL (not in the heap), other. */
+ALPS_API int alps_persist(alps_heap_t *heap, const void *address, size_t length);
 
 /* What alps_recover found. The caller sets struct_size, generations (or NULL) and capacity. */
 struct alps_recovery {
@@ -346,6 +365,7 @@ struct alps_stats {
     unsigned files;            /* files of the heap */
     unsigned roots;            /* named roots */
     unsigned layout_version;   /* of the file format */
+    unsigned durable;          /* 1: ALPS_CREATE_DURABLE */
 };
 
 /* Counts everything: exact on a quiet heap. Its time grows with the heap's size in use. */

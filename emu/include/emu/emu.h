@@ -201,6 +201,24 @@ EMU_API int emu_lose(unsigned device, int lost);
 /* The device that a far address is on; -EINVAL if the address is not far. */
 EMU_API int emu_device_of(const void *address);
 
+/* ---- power failures ------------------------------------------------------------------------ */
+
+/* Keeps an image of a range (whole lines of 64 bytes) in a file, made if it is not there: what each
+ * line held when it was flushed, once a fence has come. One range a process; processes that track
+ * the same memory name the same file. Its end is emu_stop, or another range.
+ * Errors: EINVAL (range, or an image of another one), other. */
+EMU_API int emu_power_track(const void *address, uint64_t length, const char *path);
+
+/* The power fails: fences block from now on, in every process, and when this returns the image
+ * changes no more. The caller kills the processes. Needs no emulator. */
+EMU_API int emu_power_cut(const char *path);
+
+/* What a file that was tracked from its start may hold after the failure: before is a copy from
+ * when tracking began, now the file as the killed processes left it. Each line that was not durable
+ * is written back nevertheless with a chance of percent. Writes the file result. */
+EMU_API int emu_power_restore(const char *path, const char *before, const char *now,
+                              const char *result, unsigned percent, uint64_t seed);
+
 #ifdef __cplusplus
 }
 #endif
