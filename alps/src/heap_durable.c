@@ -214,7 +214,7 @@ int heap_make_whole(alps_heap_t *heap)
     if (!l->durable)
         return 0;
     for (unsigned tries = 0; tries < PATIENCE_S * 500; tries++) {
-        if (fam_load_acquire(boot) == instance_kernel())
+        if (fam_load_acquire(boot) == instance_kernel() || anybody_lives(&heap->instance))
             return 0;
         int rc = region_lock(&l->region, REGION_GATE, true);
         if (rc == 0) {
@@ -230,8 +230,6 @@ int heap_make_whole(alps_heap_t *heap)
         nanosleep(&nap, NULL);
         while (region_lock(&l->region, REGION_GATE, false) == -EBUSY)
             nanosleep(&nap, NULL);
-        if (anybody_lives(&heap->instance))
-            return 0;
     }
     return error_set(EBUSY,
                      "%s: somebody has it open for reading and keeps it from being made "

@@ -102,19 +102,29 @@ static void identify_kernel(void)
 }
 
 /* As a slot's state has it. */
+static uint64_t in_short(uint64_t host, uint64_t boot)
+{
+    return (host >> 40) | (boot >> 40) << 24;
+}
+
 static uint64_t this_kernel(void)
 {
     pthread_once(&kernel_once, identify_kernel);
-    return (kernel_id[0] >> 40) | (kernel_id[1] >> 40) << 24;
+    return in_short(kernel_id[0], kernel_id[1]);
 }
 
-/* Whether a kernel, found in a slot's state, is one of this host before it booted again. */
+/* Whether a kernel, found in a slot's state, is one of this host before it booted again. The
+ * numbers in full make sure of it; who died right after he changed the state did not write them. */
 static bool has_gone(const struct layout_slot *slot, uint64_t state)
 {
     uint64_t mask = ((uint64_t)1 << 24) - 1, kernel = slot_kernel(state), here = this_kernel();
-    return kernel_id[0] != 0 && kernel_id[1] != 0 && (kernel & mask) == (here & mask) &&
-           kernel != here && fam_load_acquire(&slot->kernel[0]) == kernel_id[0] &&
-           fam_load(&slot->kernel[1]) != kernel_id[1] && fam_load_acquire(&slot->state) == state;
+    if (kernel_id[0] == 0 || kernel_id[1] == 0 || (kernel & mask) != (here & mask) ||
+        kernel == here)
+        return false;
+    uint64_t host = fam_load_acquire(&slot->kernel[0]), boot = fam_load(&slot->kernel[1]);
+    bool written = in_short(host, boot) == kernel;
+    return fam_load_acquire(&slot->state) == state &&
+           (!written || (host == kernel_id[0] && boot != kernel_id[1]));
 }
 
 static bool is_declared_dead(const struct layout_slot *slot, uint64_t state)

@@ -19,6 +19,8 @@
 
 #include "error.h"
 
+#define GATE_PATIENCE_MS 30000u
+
 static uint64_t super_checksum(const struct layout_super *super)
 {
     struct layout_super copy = *super;
@@ -462,7 +464,13 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
     for (unsigned i = 1; i < count && rc == 0; i++)
         rc = check_part(&l->region.files[i], &s, i);
     if (rc == 0) {
+        const bool patient = access != LAYOUT_EXCLUSIVE && (s.features & LAYOUT_DURABLE) != 0;
         rc = region_lock(&l->region, REGION_GATE, access == LAYOUT_EXCLUSIVE);
+        /* Somebody may be making it whole after a boot. */
+        for (unsigned ms = 0; rc == -EBUSY && patient && ms < GATE_PATIENCE_MS; ms++) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            rc = region_lock(&l->region, REGION_GATE, false);
+        }
         if (rc == -EBUSY)
             error_set(EBUSY,
                       access == LAYOUT_EXCLUSIVE ? "%s: somebody has it open"

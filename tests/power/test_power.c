@@ -96,12 +96,12 @@ static void free_blocks(alps_heap_t *heap, enum fate fate, unsigned one_in, stru
     }
 }
 
-static void commit(alps_heap_t *heap)
+static void commit_generation(alps_heap_t *heap, alps_gen_t generation)
 {
     for (unsigned i = 0; i < journal->count; i++)
         if (journal->entries[i].fate == LOOSE)
             journal->entries[i].fate = PENDING;
-    CHECK_ERR(alps_commit(heap, alps_heap_generation(heap)), 0);
+    CHECK_ERR(alps_commit(heap, generation), 0);
     for (unsigned i = 0; i < journal->count; i++) {
         struct entry *e = &journal->entries[i];
         if (e->fate == PENDING)
@@ -109,6 +109,11 @@ static void commit(alps_heap_t *heap)
         else if (e->fate == MAY)
             e->fate = e->size == 0 ? GONE : MUST;
     }
+}
+
+static void commit(alps_heap_t *heap)
+{
+    commit_generation(heap, alps_heap_generation(heap));
 }
 
 static alps_heap_t *open_heap(unsigned flags)
@@ -210,13 +215,7 @@ static void script(void)
     free_blocks(heap, LOOSE, 5, &rng);
     CHECK_ERR(alps_heap_close(heap), 0);
     heap = open_heap(0);
-    for (unsigned i = 0; i < journal->count; i++)
-        if (journal->entries[i].fate == LOOSE)
-            journal->entries[i].fate = PENDING;
-    CHECK_ERR(alps_commit(heap, late), 0);
-    for (unsigned i = 0; i < journal->count; i++)
-        if (journal->entries[i].fate == PENDING)
-            journal->entries[i].fate = MUST;
+    commit_generation(heap, late);
     add_blocks(heap, 30, &rng, LOOSE);
     free_blocks(heap, MUST, 10, &rng);
     CHECK_ERR(alps_root_set(heap, ROOT, ALPS_NULL), 0);
@@ -567,6 +566,135 @@ TEST_LIMITED(power, a_failure_at_any_access_leaves_what_was_committed, 3000)
     printf("%u failures at random ones of %llu accesses, %u after the last\n", runs,
            (unsigned long long)accesses, finished);
     CHECK_LT(finished, runs / 4 + 1);
+}
+
+/* ---- several processes ---- */
+
+#define WORKERS 3
+
+static struct journal *journals[WORKERS];
+
+/* Opens, allocates, commits, frees, again and again, until the power fails. */
+static void work(void *number)
+{
+    const unsigned w = *(const unsigned *)number;
+    struct test_rng rng = test_rng(100 + w);
+    journal = journals[w];
+    setenv("EMU_POWER", image_path, 1);
+    setenv("ALPS_BOOT_ID", "before the failure", 1);
+    while (journal->count < ENTRIES_MAX - 100) {
+        alps_heap_t *heap = open_heap(0);
+        for (unsigned i = 0; i < 3; i++) {
+            add_blocks(heap, 10, &rng, LOOSE);
+            commit(heap);
+            free_blocks(heap, MUST, 3, &rng);
+            commit(heap);
+            if (test_rng_below(&rng, 3) == 0)
+                break;
+        }
+        CHECK_ERR(alps_heap_close(heap), 0);
+    }
+    for (;;)
+        pause();
+}
+
+/* Whether an entry of some journal may explain a block. */
+static bool is_explained(alps_ptr_t p)
+{
+    for (unsigned w = 0; w < WORKERS; w++)
+        for (unsigned i = 0; i < journals[w]->count; i++)
+            if (journals[w]->entries[i].p == p && journals[w]->entries[i].fate != GONE)
+                return true;
+    return false;
+}
+
+struct all_found {
+    unsigned count, unknown;
+    alps_ptr_t there[WORKERS * ENTRIES_MAX];
+};
+
+static int note_block(const struct alps_block *block, void *context)
+{
+    struct all_found *found = context;
+    found->there[found->count++] = block->ptr;
+    found->unknown += !is_explained(block->ptr);
+    return 0;
+}
+
+static bool has(const struct all_found *found, alps_ptr_t p)
+{
+    for (unsigned i = 0; i < found->count; i++)
+        if (found->there[i] == p)
+            return true;
+    return false;
+}
+
+static void check_work(void *unused)
+{
+    (void)unused;
+    static struct all_found found;
+    struct alps_check report = {.struct_size = sizeof report};
+    alps_heap_t *heap;
+    emu_stop();
+    unsetenv("EMU_POWER");
+    setenv("ALPS_BOOT_ID", "after it", 1);
+    CHECK_ERR(alps_heap_open(found_path, NULL, &heap), 0);
+    if (alps_heap_check(heap, &report) != 0)
+        test_fail(__FILE__, __LINE__, "%s", report.first);
+    struct generations loose = {.numbers = {alps_heap_generation(heap)}};
+    CHECK_ERR(alps_generation_walk(heap, note_loose, &loose), 0);
+    for (unsigned i = 1; i <= loose.count; i++)
+        CHECK_ERR(alps_bulk_free(heap, loose.numbers[i]), 0);
+    CHECK_ERR(alps_heap_walk(heap, note_block, &found), 0);
+    for (unsigned w = 0; w < WORKERS; w++)
+        for (unsigned i = 0; i < journals[w]->count; i++) {
+            const struct entry *e = &journals[w]->entries[i];
+            if (e->fate != MUST)
+                continue;
+            if (!has(&found, e->p))
+                test_fail(__FILE__, __LINE__, "block %u of worker %u, %llu, is not there", i, w,
+                          (unsigned long long)e->p);
+            CHECK_EQ(blocks_differ(alps_deref(heap, e->p), written(e->size), e->p),
+                     written(e->size));
+        }
+    CHECK_LE(found.unknown, WORKERS); /* allocated, and not yet told */
+    CHECK_ERR(alps_heap_check(heap, NULL), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST_LIMITED(power, processes_that_fail_together_leave_what_they_committed, 120)
+{
+    static const unsigned numbers[WORKERS] = {0, 1, 2}, percents[] = {0, 50, 100};
+    struct test_rng rng = test_rng(1);
+    set_up();
+    for (unsigned w = 0; w < WORKERS; w++) {
+        journals[w] =
+            mmap(NULL, sizeof *journal, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        CHECK(journals[w] != MAP_FAILED);
+    }
+    for (unsigned run = 0; run < 20; run++) {
+        pid_t children[WORKERS];
+        copy_file(before_path, heap_path);
+        unlink(image_path);
+        for (unsigned w = 0; w < WORKERS; w++) {
+            memset(journals[w], 0, sizeof *journals[w]);
+            children[w] = test_fork(work, (void *)(uintptr_t)&numbers[w]);
+        }
+        while (access(image_path, F_OK) != 0)
+            usleep(1000);
+        usleep((useconds_t)(2000 + test_rng_below(&rng, 30000)));
+        CHECK_ERR(emu_power_cut(image_path), 0);
+        for (unsigned w = 0; w < WORKERS; w++)
+            kill(children[w], SIGKILL);
+        for (unsigned w = 0; w < WORKERS; w++)
+            test_join_killed(children[w], SIGKILL);
+        for (unsigned i = 0; i < 3; i++) {
+            CHECK_ERR(emu_power_restore(image_path, before_path, heap_path, found_path, percents[i],
+                                        test_rng_next(&rng)),
+                      0);
+            test_join(test_fork(check_work, NULL));
+        }
+    }
 }
 
 /* The image: what was flushed and fenced, and nothing else. */

@@ -140,6 +140,27 @@ TEST(kernels, those_of_a_host_that_booted_again_are_dead)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
+/* Killed right after the slot was taken, before it said in full on which kernel. */
+TEST(kernels, who_died_as_he_joined_is_dead_after_a_boot_as_well)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    struct actor *before = actor_make(path, "host", "boot 1");
+    struct actor *after = actor_make(path, "host", "boot 2");
+    alps_heap_t *heap = inside_open(path, 0);
+    actor_run(before);
+    struct layout_slot *slot = layout_slot(heap_layout(heap), remote_instance(heap).slot);
+    actor_kill(before);
+    fam_store(&slot->kernel[0], 0);
+    fam_store(&slot->kernel[1], 0);
+    CHECK_EQ(recover(heap), 0); /* of this host nobody has booted again */
+    actor_run(after);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.instances, 2);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
 TEST(kernels, an_heir_on_another_kernel_that_dies_is_declared_dead_as_well)
 {
     const char *path = inside_create(16 * MIB, 16 * MIB, 0);
