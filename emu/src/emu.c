@@ -545,3 +545,13 @@ int emu_lose(unsigned device, int lost)
         emu_running = 1;
     return rc;
 }
+
+int emu_power_track(const void *address, uint64_t length, const char *path)
+{
+    if (emulator == NULL)
+        return not_started();
+    int rc = power_track(address, length, path);
+    if (rc == 0)
+        emu_running = 1;
+    return rc;
+}

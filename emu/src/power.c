@@ -100,7 +100,7 @@ static void unmap_image(struct image *i)
 
 /* ---- keeping the image ---- */
 
-int emu_power_track(const void *address, uint64_t length, const char *path)
+int power_track(const void *address, uint64_t length, const char *path)
 {
     if ((uintptr_t)address % LINE != 0 || length == 0 || length % LINE != 0)
         return emu_fail(EINVAL, "the range is not one of whole lines");

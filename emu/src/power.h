@@ -15,6 +15,7 @@ struct power_pending {
     } * lines;
 };
 
+int power_track(const void *address, uint64_t length, const char *path);
 bool power_is_tracked(void);
 void power_flush(struct power_pending *pending, const char *address, size_t length);
 void power_fence(struct power_pending *pending);

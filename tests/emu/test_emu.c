@@ -47,6 +47,7 @@ TEST(emu, nothing_happens_without_one)
     CHECK_ERR(emu_device_of(far), -EINVAL);
     CHECK_ERR(emu_kill_at(1), -EINVAL);
     CHECK_ERR(emu_lose(0, 1), -EINVAL);
+    CHECK_ERR(emu_power_track(far, 64, test_heap_path()), -EINVAL);
     const uint64_t before = emu_clock_ns();
     emu_compute(1000000000);
     CHECK_LE(before, emu_clock_ns());

@@ -195,7 +195,8 @@ EMU_API int emu_kill_at(uint64_t n);
 
 /* Takes a memory device of the profile away (they are numbered from 0, in the order of the file),
  * or puts it back with what it held. Every process of the share gets SIGBUS from its next charged
- * access to it, as from memory that is gone. EINVAL if there is no such device. */
+ * access to it, as from memory that is gone; with EMU_NUMA only this process and those it forks,
+ * since the others' accesses are not charged. EINVAL if there is no such device. */
 EMU_API int emu_lose(unsigned device, int lost);
 
 /* The device that a far address is on; -EINVAL if the address is not far. */
@@ -206,7 +207,7 @@ EMU_API int emu_device_of(const void *address);
 /* Keeps an image of a range (whole lines of 64 bytes) in a file, made if it is not there: what each
  * line held when it was flushed, once a fence has come. One range a process; processes that track
  * the same memory name the same file. Its end is emu_stop, or another range.
- * Errors: EINVAL (range, or an image of another one), other. */
+ * Errors: EINVAL (not started, range, an image of another range), other. */
 EMU_API int emu_power_track(const void *address, uint64_t length, const char *path);
 
 /* The power fails: fences block from now on, in every process, and when this returns the image
