@@ -34,8 +34,9 @@ void fam_wait(void);
 
 uint64_t fam_hooked(enum alps_fam_op op, fam_word_t *word, uint64_t *expected, uint64_t value);
 
-/* A heap was mapped, or is about to be unmapped: see alps_fam_set_map_hook. */
-void fam_mapped(const void *base, uint64_t length, uint64_t position, bool mapped);
+/* A heap with this first file was mapped, or is about to be unmapped: see alps_fam_set_map_hook. */
+void fam_mapped(const void *base, uint64_t length, int fd);
+void fam_unmapped(const void *base, uint64_t length);
 
 static inline uint64_t fam_load(const fam_word_t *w)
 {
@@ -124,12 +125,13 @@ static inline void fam_fence(void)
 {
     fam_wait();
 }
-static inline void fam_mapped(const void *base, uint64_t length, uint64_t position, bool mapped)
+static inline void fam_mapped(const void *base, uint64_t length, int fd)
 {
-    (void)base;
-    (void)length;
-    (void)position;
-    (void)mapped;
+    (void)base, (void)length, (void)fd;
+}
+static inline void fam_unmapped(const void *base, uint64_t length)
+{
+    (void)base, (void)length;
 }
 
 #endif

@@ -154,14 +154,9 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
 static void flush_run(void *context, uint64_t span, uint64_t state)
 {
     const struct layout *l = context;
-    struct layout_record *record = layout_record(l, span);
-    const unsigned class = span_class(state);
-    layout_flush(l, &record->length);
-    if (span_kind(state) != SPAN_SLAB || class >= SLAB_CLASSES)
-        return;
-    layout_flush_words(l, slab_allocated(l, span, class), slab_classes[class].words);
-    layout_flush_words(l, slab_committed(l, span, class), slab_classes[class].words);
-    layout_flush_words(l, layout_released(l, span)->words, 2 * (uint64_t)slab_classes[class].words);
+    layout_flush(l, &layout_record(l, span)->length);
+    if (span_kind(state) == SPAN_SLAB && span_class(state) < SLAB_CLASSES)
+        slab_flush(l, span, span_class(state));
 }
 
 /* In durable heaps: makes durable what carries a generation, but for its being committed. The

@@ -52,7 +52,7 @@ struct layout_super {
     uint32_t byte_order;
     uint64_t uuid[2];
     uint64_t checksum;  /* of the bytes up to reserved, with this field as 0 */
-    uint64_t features;  /* LAYOUT_... below */
+    uint64_t features;  /* LAYOUT_DURABLE, or 0 */
     uint64_t created_s; /* seconds since 1970 */
     uint64_t size;      /* as asked at creation */
     uint64_t capacity;

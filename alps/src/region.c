@@ -150,17 +150,6 @@ static int map_files(struct region *region, char *base)
     return 0;
 }
 
-/* A number for the region's first byte that all processes of this kernel have alike; others are
- * 16 TiB or more away, but for one in a million. */
-static uint64_t region_position(const struct region *region)
-{
-    struct stat status;
-    if (fstat(region->files[0].fd, &status) != 0)
-        return 0;
-    const uint64_t identity[] = {status.st_dev, status.st_ino};
-    return hash_bytes(identity, sizeof identity) << 44;
-}
-
 int region_map(struct region *region, uint64_t length, void *hint)
 {
     char *base = reserve(length, hint);
@@ -174,7 +163,7 @@ int region_map(struct region *region, uint64_t length, void *hint)
     }
     region->base = base;
     region->length = length;
-    fam_mapped(base, length, region_position(region), true);
+    fam_mapped(base, length, region->files[0].fd);
     return 0;
 }
 
@@ -184,7 +173,7 @@ int region_remap(struct region *region, void *hint)
     int rc = region_map(region, region->length, hint);
     if (rc != 0)
         return rc;
-    fam_mapped(old, region->length, 0, false);
+    fam_unmapped(old, region->length);
     munmap(old, region->length);
     return 0;
 }
@@ -192,7 +181,7 @@ int region_remap(struct region *region, void *hint)
 void region_destroy(struct region *region)
 {
     if (region->base != NULL) {
-        fam_mapped(region->base, region->length, 0, false);
+        fam_unmapped(region->base, region->length);
         munmap(region->base, region->length);
     }
     for (unsigned i = 0; i < region->file_count; i++) {

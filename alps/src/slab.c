@@ -159,6 +159,14 @@ bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class)
     return true;
 }
 
+void slab_flush(const struct layout *l, uint64_t span, unsigned class)
+{
+    const uint64_t words = slab_classes[class].words;
+    layout_flush_words(l, slab_allocated(l, span, class), words);
+    layout_flush_words(l, slab_committed(l, span, class), words);
+    layout_flush_words(l, layout_released(l, span)->words, 2 * words);
+}
+
 int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span)
 {
     const struct layout *l = &instance->layout;
@@ -175,9 +183,7 @@ int slab_create(struct instance *instance, unsigned class, int node, uint64_t *s
         fam_store(&r[2 * w], (uint64_t)incarnation << 32);
         fam_store(&r[2 * w + 1], (uint64_t)incarnation << 32);
     }
-    layout_flush_words(l, a, c->words);
-    layout_flush_words(l, committed, c->words);
-    layout_flush_words(l, r, 2 * (uint64_t)c->words);
+    slab_flush(l, *span, class);
     layout_fence(l); /* no state before what it tells of */
     fam_store_release(layout_state(l, *span), span_slab(class, instance->owner, incarnation));
     extent_flush_states(l, *span, c->spans);

@@ -81,6 +81,9 @@ bool slab_any_released(const struct layout *l, uint64_t span, unsigned class);
 
 bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class);
 
+/* In durable heaps: flushes A, C and R. */
+void slab_flush(const struct layout *l, uint64_t span, unsigned class);
+
 /* Makes a new slab, owned by the instance. */
 int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span);
 

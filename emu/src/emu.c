@@ -203,7 +203,7 @@ static void describe(struct emulator *e)
     if (e->mode == EMU_NUMA)
         return;
     length += (size_t)snprintf(e->text + length, sizeof e->text - length, " %s, read %.0f ns",
-                               p->name, (double)profile_latency_ps(p, 0, PROFILE_READ) / 1000);
+                               p->name, (double)profile_latency_ps(p, 0, EMU_READ) / 1000);
     if (e->base_ns > 0)
         snprintf(e->text + length, sizeof e->text - length, ", base %.1f ns", e->base_ns);
 }

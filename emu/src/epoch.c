@@ -135,7 +135,7 @@ static void end_epoch(struct emulator *e, struct thread *t)
     }
     const double delay =
         epoch_delay_ns(passed[STALLED] / e->ticks_per_ns, passed[LOADS], passed[REMOTE], e->base_ns,
-                       (double)profile_latency_ps(&e->profile, 0, PROFILE_READ) / 1000);
+                       (double)profile_latency_ps(&e->profile, 0, EMU_READ) / 1000);
     const uint64_t end = tsc_now() + (uint64_t)(delay * e->ticks_per_ns);
     while ((int64_t)(end - tsc_now()) > 0)
         continue;

@@ -278,8 +278,7 @@ static double utilisation(const struct model *m, unsigned index, uint64_t now)
 }
 
 struct model_cost model_transfer(struct model *m, unsigned host, unsigned device,
-                                 enum profile_access access, bool outward, uint64_t bytes,
-                                 uint64_t now)
+                                 enum emu_access access, bool outward, uint64_t bytes, uint64_t now)
 {
     const unsigned kind = m->device_memory[device];
     const struct profile_memory *memory = &m->profile.memories[kind];

@@ -34,7 +34,7 @@ struct model_cost {
 /* Takes a transfer's share of the path between a host and a device at the time now. outward: the
  * bytes go to the device. */
 struct model_cost model_transfer(struct model *model, unsigned host, unsigned device,
-                                 enum profile_access access, bool outward, uint64_t bytes,
+                                 enum emu_access access, bool outward, uint64_t bytes,
                                  uint64_t now_ps);
 
 /* The lines that processors hold: who wrote a line last, and how often it changed hands. A copy in

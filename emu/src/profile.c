@@ -605,19 +605,18 @@ int emu_profile_get(unsigned index, struct emu_profile_info *info)
     info->text = profile_builtins[i].text;
     snprintf(info->title, sizeof info->title, "%s", p->title);
     snprintf(info->source, sizeof info->source, "%s", p->source);
-    info->read_ns = (double)profile_latency_ps(p, 0, PROFILE_READ) / 1000;
+    info->read_ns = (double)profile_latency_ps(p, 0, EMU_READ) / 1000;
     free(p);
     return rc;
 }
 
-uint64_t profile_latency_ps(const struct profile *profile, unsigned memory,
-                            enum profile_access access)
+uint64_t profile_latency_ps(const struct profile *profile, unsigned memory, enum emu_access access)
 {
     const struct profile_memory *m = &profile->memories[memory];
-    uint64_t device = access == PROFILE_READ    ? m->read_ps
-                      : access == PROFILE_WRITE ? m->write_ps
-                      : access == PROFILE_FLUSH ? m->flush_ps
-                                                : m->atomic_ps;
+    uint64_t device = access == EMU_READ    ? m->read_ps
+                      : access == EMU_WRITE ? m->write_ps
+                      : access == EMU_FLUSH ? m->flush_ps
+                                            : m->atomic_ps;
     if (device == 0)
         return 0;
     for (unsigned i = 0; i < m->path_length; i++)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <emu/emu.h>
+
 #define PROFILE_NAME_MAX 32
 #define PROFILE_TEXT_MAX 256
 #define PROFILE_MEMORIES_MAX 64
@@ -67,9 +69,7 @@ int profile_load(struct profile *profile, const char *name);
 int profile_parse(struct profile *profile, const char *where, const char *text);
 
 /* Latency of an idle access over all of the path. */
-enum profile_access { PROFILE_READ, PROFILE_WRITE, PROFILE_ATOMIC, PROFILE_FLUSH };
-uint64_t profile_latency_ps(const struct profile *profile, unsigned memory,
-                            enum profile_access access);
+uint64_t profile_latency_ps(const struct profile *profile, unsigned memory, enum emu_access access);
 
 double curve_at(const struct curve *curve, double x);
 

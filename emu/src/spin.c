@@ -99,17 +99,16 @@ static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
         t->late = 0; /* it had other things to do */
     const uint64_t start_ps = to_ps(e, start);
     struct model_cost cost[EMU_FLUSH];
-    static const enum profile_access kinds[] = {PROFILE_READ, PROFILE_WRITE, PROFILE_ATOMIC};
     uint64_t queue_ps = 0, service_ps = 0;
     for (int access = EMU_READ; access < EMU_FLUSH; access++) {
-        cost[access] = model_transfer(e->model, e->host, t->device, kinds[access], false,
+        cost[access] = model_transfer(e->model, e->host, t->device, (enum emu_access)access, false,
                                       t->unsettled[access], start_ps);
         queue_ps += cost[access].queue_ps;
         service_ps += cost[access].service_ps;
         const double ns = (double)cost[access].latency_ps / 1000;
         t->latency_ticks[access] = ns > 0 ? to_ticks(e, ns - bias_ns) : 0;
         if (access != EMU_READ && t->unsettled[access] != 0) /* written back some time */
-            model_transfer(e->model, e->host, t->device, PROFILE_FLUSH, true, t->unsettled[access],
+            model_transfer(e->model, e->host, t->device, EMU_FLUSH, true, t->unsettled[access],
                            start_ps);
         t->unsettled[access] = 0;
     }
@@ -123,7 +122,7 @@ static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
 static void flush(struct emulator *e, struct thread *t, const struct piece *p)
 {
     const double latency =
-        (double)model_transfer(e->model, e->host, p->device, PROFILE_FLUSH, true, 0, 0).latency_ps /
+        (double)model_transfer(e->model, e->host, p->device, EMU_FLUSH, true, 0, 0).latency_ps /
         1000;
     const uint64_t done = tsc_now() + to_ticks(e, latency);
     if (done > t->pending)
@@ -177,7 +176,7 @@ static void spin_fence(struct emulator *e, struct thread *t)
 static int check_targets(const struct emulator *e)
 {
     for (unsigned i = 0; i < e->profile.memory_count; i++) {
-        const double read = (double)profile_latency_ps(&e->profile, i, PROFILE_READ) / 1000;
+        const double read = (double)profile_latency_ps(&e->profile, i, EMU_READ) / 1000;
         if (read != 0 && read < e->base_ns + 50)
             return emu_fail(ERANGE,
                             "profile %s: memory %s is to be read in %.0f ns, which cannot be made "
@@ -228,7 +227,7 @@ static int spin_start(struct emulator *e)
 
 static int spin_calibrate(struct emulator *e)
 {
-    const double target = (double)profile_latency_ps(&e->profile, 0, PROFILE_READ) / 1000;
+    const double target = (double)profile_latency_ps(&e->profile, 0, EMU_READ) / 1000;
     if (target == 0 || model_note(e->model, NOTE_DONE) != 0)
         return 0;
     struct chase chase;

@@ -27,7 +27,7 @@ static struct model *open_model(const char *text, const char *path, unsigned hos
 
 static struct model_cost read_bytes(struct model *m, uint64_t bytes, uint64_t now)
 {
-    return model_transfer(m, 0, 0, PROFILE_READ, false, bytes, now);
+    return model_transfer(m, 0, 0, EMU_READ, false, bytes, now);
 }
 
 TEST(model, an_idle_path_costs_its_latency_and_no_queue)
@@ -75,7 +75,7 @@ TEST(model, bandwidth_follows_the_mix)
                                  "bandwidth = 1 GB/s at 0 % reads, 4 GB/s at 100 % reads\n",
                                  NULL, 1);
     CHECK_EQ(read_bytes(m, 4000, WINDOW).service_ps, 1000000);
-    CHECK_EQ(model_transfer(m, 0, 0, PROFILE_WRITE, true, 4000, 5 * WINDOW).service_ps, 4000000);
+    CHECK_EQ(model_transfer(m, 0, 0, EMU_WRITE, true, 4000, 5 * WINDOW).service_ps, 4000000);
     CHECK_EQ(read_bytes(m, 4000, 5 * WINDOW).service_ps, 1600000); /* half and half: 2.5 GB/s */
     model_close(m);
 }
@@ -110,11 +110,11 @@ TEST(model, each_host_has_its_port_and_all_share_the_switch)
     const uint64_t bytes = WINDOW / 1000;
     uint64_t queue[4];
     for (unsigned host = 0; host < 4; host++)
-        queue[host] = model_transfer(m, host, 0, PROFILE_READ, false, bytes, WINDOW).queue_ps;
+        queue[host] = model_transfer(m, host, 0, EMU_READ, false, bytes, WINDOW).queue_ps;
     CHECK_EQ(queue[0], 0);
     CHECK_EQ(queue[1], WINDOW / 2);
     CHECK_EQ(queue[3], WINDOW / 2 * 3);
-    CHECK_LE(WINDOW, model_transfer(m, 0, 0, PROFILE_READ, false, bytes, WINDOW).queue_ps);
+    CHECK_LE(WINDOW, model_transfer(m, 0, 0, EMU_READ, false, bytes, WINDOW).queue_ps);
     model_close(m);
 }
 

@@ -22,10 +22,10 @@ TEST(profile, all_that_come_with_the_emulator_are_read)
     }
     CHECK_LE(10, n);
     CHECK_ERR(profile_load(&profile, "cxl-switch"), 0);
-    CHECK_EQ(profile_latency_ps(&profile, 0, PROFILE_READ), 750000);
-    CHECK_EQ(profile_latency_ps(&profile, 0, PROFILE_WRITE), 780000);
+    CHECK_EQ(profile_latency_ps(&profile, 0, EMU_READ), 750000);
+    CHECK_EQ(profile_latency_ps(&profile, 0, EMU_WRITE), 780000);
     CHECK_ERR(profile_load(&profile, "cxl-direct"), 0);
-    CHECK_EQ(profile_latency_ps(&profile, 0, PROFILE_READ), 250000);
+    CHECK_EQ(profile_latency_ps(&profile, 0, EMU_READ), 250000);
 }
 
 TEST(profile, every_key_is_read)
@@ -73,7 +73,7 @@ TEST(profile, every_key_is_read)
     CHECK_EQ(n->path_length, 2);
     CHECK_EQ(n->write_ps, 1000);
     CHECK_EQ(n->count, 1);
-    CHECK_EQ(profile_latency_ps(&profile, 1, PROFILE_READ), 1501000);
+    CHECK_EQ(profile_latency_ps(&profile, 1, EMU_READ), 1501000);
 }
 
 TEST(profile, errors_name_line_and_column)

@@ -257,7 +257,7 @@ static void run_script(void *n)
 /* ---- after the next boot ---- */
 
 struct found {
-    unsigned count, unknown;
+    unsigned unknown;
     unsigned char there[ENTRIES_MAX];
     bool places;
 };
