@@ -21,10 +21,16 @@
  * and bulk-frees the generation of the dead or commits it; then another worker takes its seat. A
  * repetition ends with the death of all workers, as if the job had crashed: one rank recovers them
  * all, and the heap is compared block by block and byte by byte, before their generations are freed
- * and after. */
+ * and after.
+ *
+ * With --keep a job leaves heap and journal. If all of it is killed, another job, with --recover,
+ * takes them over, and ends the same way. What the ranks of the first had in hand, a generation
+ * half way through bulk free or commit, the journal says too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +44,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "emulation.h"
 #include "harness/clock.h"
 #include "harness/histogram.h"
 #include "harness/pattern.h"
@@ -45,6 +52,7 @@
 #include "harness/stats.h"
 
 #define KIB (UINT64_C(1) << 10)
+#define WORKERS_MAX 64
 #define SEATS_MAX 4000 /* of all ranks, each an instance of the heap */
 #define FREE_ONE_IN 2  /* looks at a block that end in its being freed */
 #define PATIENCE_NS (30 * BH_NS_PER_S)
@@ -56,6 +64,7 @@ static uint64_t min_size = 16;
 static uint64_t max_size = 64 * KIB;
 static uint64_t interval_ns = 20 * BH_NS_PER_MS;
 static uint64_t commits = 25;
+static bool recovers;
 static bool inject_corruption;
 static bool inject_leak;
 
@@ -67,7 +76,7 @@ static const bh_option_t options[] = {
      .argument = "N",
      .help = "worker processes of each rank (default 2)",
      .min = 1,
-     .max = 64},
+     .max = WORKERS_MAX},
     {.name = "blocks",
      .letter = 'b',
      .kind = BH_OPTION_COUNT,
@@ -101,6 +110,10 @@ static const bh_option_t options[] = {
      .argument = "PERCENT",
      .help = "dead generations that are committed, not freed (default 25)",
      .max = 100},
+    {.name = "recover",
+     .kind = BH_OPTION_FLAG,
+     .value = &recovers,
+     .help = "recover the --heap that a killed job with --keep has left, and compare it"},
     {.name = "inject-corruption",
      .kind = BH_OPTION_FLAG,
      .value = &inject_corruption,
@@ -133,16 +146,18 @@ struct seat {
     uint64_t steps;        /* cells changed or looked at */
     alps_gen_t generation; /* 0: has not opened the heap yet */
     uint64_t refused;      /* no room in the heap */
-    uint64_t unused[5];
+    alps_gen_t ending;     /* being freed in bulk or committed; 0: none */
+    uint64_t unused[4];
     char problem[192];
 };
 
 struct journal {
-    uint64_t seed, seats, cells, min_size, max_size;
+    uint64_t magic, seed, seats, cells, min_size, max_size;
     alps_ptr_t places;
-    uint64_t unused[2];
+    alps_gen_t generation; /* of places */
     struct seat seat[];
 };
+#define JOURNAL_MAGIC UINT64_C(0x6c616e72756f6a31)
 
 static struct cell *cell_at(struct journal *journal, uint64_t index)
 {
@@ -322,11 +337,36 @@ struct measures {
     uint64_t between_ns, between_steps;       /* of all workers, while a rank waits to kill */
     uint64_t recovering_ns, recovering_steps; /* of the survivors, while a rank recovers */
     uint64_t job_recovery_ns, job_recovered;  /* instances, after the death of all */
+    uint64_t compared;                        /* blocks */
 };
 #define MEASURES_WORDS ((int)(sizeof(struct measures) / sizeof(uint64_t)))
 
+/* What the survivors of rank 0's kills do around each: a thread looks at all workers' steps four
+ * times in a ms, and keeps the last samples. When a kill lies WINDOW_AFTER back, the steps of all
+ * but the victim's seat in each ms go into that ms's histogram. */
+#define SAMPLES 256
+#define SAMPLE_NAP_NS (250 * (long)BH_NS_PER_US)
+#define BINS_BEFORE 10
+#define BINS_AFTER 30
+#define BINS (BINS_BEFORE + BINS_AFTER)
+#define BIN_NS BH_NS_PER_MS
+
+struct sample {
+    uint64_t ns, all, own[WORKERS_MAX]; /* steps */
+};
+
+struct timeline {
+    pthread_t thread;
+    bool runs, ends;
+    uint64_t kill_ns, victim; /* 0: none that is to be looked at */
+    uint64_t taken;
+    struct sample samples[SAMPLES];
+    bh_hist_t bins[BINS]; /* steps in a ms */
+};
+
 struct crash {
     struct driver_group *group;
+    struct timeline *timeline; /* of rank 0 */
     struct journal *journal;
     size_t journal_bytes;
     int journal_fd;
@@ -347,13 +387,15 @@ static struct seat *seat_of(const struct crash *c, uint64_t worker)
 static __attribute__((noreturn)) void become_worker(const struct crash *c, pid_t parent,
                                                     char *const *arguments)
 {
-    enum { HEAP = 3, JOURNAL };
+    enum { HEAP = 3, JOURNAL, LAST = EMULATION_FD };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int heap = fcntl(c->group->heap_fd, F_DUPFD, 16);
     int journal = fcntl(c->journal_fd, F_DUPFD, 16);
+    int emulation = fcntl(c->group->emulation_fd, F_DUPFD, 16); /* -1: nothing is emulated */
     if (getppid() == parent && dup2(heap, HEAP) == HEAP && dup2(journal, JOURNAL) == JOURNAL &&
-        close_range(JOURNAL + 1, ~0U, 0) == 0)
+        (emulation < 0 || dup2(emulation, EMULATION_FD) == EMULATION_FD) &&
+        close_range(emulation < 0 ? JOURNAL + 1 : LAST + 1, ~0U, 0) == 0)
         execv("/proc/self/exe", arguments);
     _exit(EXIT_FAILURE);
 }
@@ -497,14 +539,15 @@ static void end_generation(struct crash *c, uint64_t worker)
 
     if (generation == ALPS_PERMANENT)
         return; /* it had not opened the heap */
+    store(&seat_of(c, worker)->ending, generation);
     if (!commit)
         c->mine->freed += sweep(c, generation, false);
     do {
-        uint64_t start_ns = bh_clock_ns();
+        uint64_t start_ns = driver_clock_ns();
         error = commit ? alps_commit(c->group->heap, generation)
                        : alps_bulk_free(c->group->heap, generation);
         if (error == 0 && !commit)
-            bh_hist_record(&c->mine->bulk_free_ns, bh_clock_ns() - start_ns);
+            bh_hist_record(&c->mine->bulk_free_ns, driver_clock_ns() - start_ns);
         if (error == -EBUSY) /* another rank is at its recovery */
             nap();
     } while (error == -EBUSY && bh_clock_ns() < deadline_ns);
@@ -515,6 +558,7 @@ static void end_generation(struct crash *c, uint64_t worker)
                     alps_error_detail());
     if (commit)
         c->mine->committed += sweep(c, generation, true);
+    store(&seat_of(c, worker)->ending, ALPS_PERMANENT);
 }
 
 /* Returns the number of instances recovered. */
@@ -546,6 +590,101 @@ static void await_others(struct crash *c, uint64_t seat)
     }
 }
 
+/* ---- the time line -------------------------------------------------------------------------- */
+
+/* Steps of all but the victim up to a moment, between two samples; false if none were taken then.
+ */
+static bool steps_at(const struct timeline *t, uint64_t ns, double *steps)
+{
+    const uint64_t oldest = t->taken > SAMPLES ? t->taken - SAMPLES : 0;
+
+    for (uint64_t i = t->taken - 1; i > oldest; i--) {
+        const struct sample *a = &t->samples[(i - 1) % SAMPLES], *b = &t->samples[i % SAMPLES];
+        if (a->ns > ns || b->ns <= ns)
+            continue;
+        const double before = (double)(a->all - a->own[t->victim]),
+                     after = (double)(b->all - b->own[t->victim]);
+        *steps = before + (after - before) * (double)(ns - a->ns) / (double)(b->ns - a->ns);
+        return true;
+    }
+    return false;
+}
+
+static void fold_samples(struct timeline *t)
+{
+    double edges[BINS + 1];
+
+    for (uint64_t i = 0; i <= BINS; i++)
+        if (!steps_at(t, t->kill_ns - (BINS_BEFORE - i) * BIN_NS, &edges[i]))
+            return; /* this thread had no processor, or it was right after the start */
+    for (int i = 0; i < BINS; i++)
+        bh_hist_record(&t->bins[i], (uint64_t)(edges[i + 1] - edges[i]));
+}
+
+static void *sample(void *argument)
+{
+    struct crash *c = argument;
+    struct timeline *t = c->timeline;
+
+    while (!__atomic_load_n(&t->ends, __ATOMIC_ACQUIRE)) {
+        struct sample *s = &t->samples[t->taken++ % SAMPLES];
+        s->all = 0;
+        for (uint64_t i = 0; i < c->journal->seats; i++)
+            s->all += load(&c->journal->seat[i].steps);
+        for (uint64_t i = 0; i < workers; i++)
+            s->own[i] = load(&seat_of(c, i)->steps);
+        s->ns = bh_clock_ns();
+        uint64_t kill_ns = load(&t->kill_ns);
+        if (kill_ns != 0 && s->ns > kill_ns + BINS_AFTER * BIN_NS) {
+            fold_samples(t);
+            store(&t->kill_ns, 0);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = SAMPLE_NAP_NS}, NULL);
+    }
+    return NULL;
+}
+
+static void start_timeline(struct crash *c)
+{
+    c->timeline = driver_alloc(1, sizeof *c->timeline);
+    c->timeline->runs = c->group->rank == 0 && !driver_is_simulated() &&
+                        pthread_create(&c->timeline->thread, NULL, sample, c) == 0;
+}
+
+static void end_timeline(struct crash *c)
+{
+    __atomic_store_n(&c->timeline->ends, true, __ATOMIC_RELEASE);
+    if (c->timeline->runs)
+        pthread_join(c->timeline->thread, NULL);
+    free(c->timeline);
+}
+
+static void watch_kill(struct crash *c, uint64_t worker)
+{
+    if (load(&c->timeline->kill_ns) != 0)
+        return; /* the one before is still being looked at */
+    c->timeline->victim = worker;
+    store(&c->timeline->kill_ns, bh_clock_ns());
+}
+
+static void write_timeline(const struct crash *c)
+{
+    for (int i = 0; i < BINS && bh_hist_count(&c->timeline->bins[i]) > 0; i++) {
+        const bh_hist_t *bin = &c->timeline->bins[i];
+        const bh_field_t fields[] = {
+            bh_count("ranks", (uint64_t)c->group->ranks),
+            bh_real("offset_ms", i - BINS_BEFORE + 0.5, 1),
+            bh_count("kills", bh_hist_count(bin)),
+            bh_real("mops", (double)bh_hist_quantile(bin, 0.5) / 1e3, 3),
+            bh_real("mops_lower", (double)bh_hist_quantile(bin, 0.25) / 1e3, 3),
+            bh_real("mops_upper", (double)bh_hist_quantile(bin, 0.75) / 1e3, 3),
+        };
+        driver_write_detail("timeline", fields, sizeof fields / sizeof fields[0]);
+    }
+}
+
+/* ---- a round -------------------------------------------------------------------------------- */
+
 /* False, in all ranks, if one has failed. */
 static bool play_round(struct crash *c)
 {
@@ -561,14 +700,15 @@ static bool play_round(struct crash *c)
     c->mine->between_steps += steps_of_others(c, c->journal->seats) - steps;
     c->mine->between_ns += bh_clock_ns() - start_ns;
 
+    watch_kill(c, worker);
     kill_worker(c, worker);
     c->mine->kills++;
     await_others(c, seat);
 
     steps = steps_of_others(c, seat);
-    start_ns = bh_clock_ns();
+    start_ns = driver_clock_ns();
     unsigned recovered = recover(c);
-    uint64_t elapsed_ns = bh_clock_ns() - start_ns;
+    uint64_t elapsed_ns = driver_clock_ns() - start_ns;
     if (recovered > 0) { /* by us: others recover as well, and so does who opens the heap */
         bh_hist_record(&c->mine->recovery_ns, elapsed_ns / recovered);
         c->mine->recovering_steps += steps_of_others(c, seat) - steps;
@@ -620,7 +760,17 @@ static int visit(const struct alps_block *block, void *list)
     return 0;
 }
 
-/* On rank 0, while nobody works: the heap has exactly the blocks of the journal, and the table. */
+/* Whether a job was killed while it freed or committed this generation. */
+static bool is_ending(const struct crash *c, alps_gen_t generation)
+{
+    for (uint64_t i = 0; i < c->journal->seats && generation != ALPS_PERMANENT; i++)
+        if (c->journal->seat[i].ending == generation)
+            return true;
+    return false;
+}
+
+/* On the domain's first rank, while nobody works: the heap has exactly the blocks of the journal,
+ * and the table. */
 static void compare(struct crash *c)
 {
     struct driver_group *group = c->group;
@@ -645,16 +795,18 @@ static void compare(struct crash *c)
     }
     add(&known,
         (struct block){c->journal->places, alps_usable_size(group->heap, c->journal->places),
-                       alps_heap_generation(group->heap)});
+                       c->journal->generation});
+    c->mine->compared += known.count;
     qsort(known.items, known.count, sizeof *known.items, by_ptr);
     alps_heap_walk(group->heap, visit, &found);
     while (f < found.count || k < known.count) {
         const struct block *a = &found.items[f], *b = &known.items[k];
         if (k == known.count || (f < found.count && a->ptr < b->ptr)) {
-            driver_note(group, DRIVER_FAIL,
-                        "block 0x%" PRIx64 " of %" PRIu64 " bytes and generation %" PRIu64
-                        " belongs to nobody",
-                        a->ptr, a->size, a->generation);
+            if (!is_ending(c, a->generation))
+                driver_note(group, DRIVER_FAIL,
+                            "block 0x%" PRIx64 " of %" PRIu64 " bytes and generation %" PRIu64
+                            " belongs to nobody",
+                            a->ptr, a->size, a->generation);
             f++;
         } else if (f == found.count || b->ptr < a->ptr) {
             driver_note(group, DRIVER_FAIL,
@@ -663,7 +815,8 @@ static void compare(struct crash *c)
                         b->ptr, b->size, b->generation);
             k++;
         } else {
-            if (a->size != b->size || a->generation != b->generation)
+            if (a->size != b->size || (a->generation != b->generation &&
+                                       !(is_ending(c, b->generation) && a->generation == 0)))
                 driver_note(group, DRIVER_FAIL,
                             "block 0x%" PRIx64 " has %" PRIu64 " bytes and generation %" PRIu64
                             ", not %" PRIu64 " and %" PRIu64,
@@ -679,8 +832,8 @@ static void compare(struct crash *c)
 /* Each rank has a share of the blocks to read. */
 static void verify(struct crash *c)
 {
-    for (uint64_t i = (uint64_t)c->group->rank; i < c->journal->cells;
-         i += (uint64_t)c->group->ranks) {
+    for (uint64_t i = (uint64_t)c->group->domain_rank; i < c->journal->cells;
+         i += (uint64_t)c->group->domain_ranks) {
         const struct cell *cell = cell_at(c->journal, i);
         if (kind_of(cell->state) != FULL || !cell->filled)
             continue;
@@ -703,17 +856,17 @@ static bool crash_job(struct crash *c)
         kill_worker(c, i);
     if (!driver_agree(c->group))
         return false;
-    if (c->group->rank == 0) {
-        uint64_t start_ns = bh_clock_ns();
+    if (c->group->domain_rank == 0) {
+        uint64_t start_ns = driver_clock_ns();
         c->mine->job_recovered = recover(c);
-        c->mine->job_recovery_ns = bh_clock_ns() - start_ns;
+        c->mine->job_recovery_ns = driver_clock_ns() - start_ns;
         if (inject_leak)
             alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
     }
     for (int pass = 0; pass < 2; pass++) {
         if (!driver_agree(c->group))
             return false;
-        if (c->group->rank == 0)
+        if (c->group->domain_rank == 0)
             compare(c);
         verify(c);
         if (!driver_agree(c->group))
@@ -734,8 +887,11 @@ struct results {
     uint64_t kills, freed, committed;
 };
 
+/* In simulated time each worker has a clock of its own, and there is no such rate. */
 static double rate(uint64_t steps, uint64_t ns)
 {
+    if (driver_is_simulated())
+        return NAN;
     return ns == 0 ? 0 : (double)steps * 1e3 / (double)ns;
 }
 
@@ -754,6 +910,7 @@ static void write_repetition(const struct crash *c, struct results *results, uin
     bh_hist_merge(results->bulk_free_ns, &sum->bulk_free_ns);
     const bh_field_t fields[] = {
         bh_count("ranks", (uint64_t)c->group->ranks),
+        bh_count("domains", (uint64_t)c->group->domains),
         bh_count("repetition", c->group->repetitions),
         bh_real("seconds", (double)elapsed_ns / (double)BH_NS_PER_S, 3),
         bh_count("kills", sum->kills),
@@ -778,18 +935,15 @@ static void write_repetition(const struct crash *c, struct results *results, uin
 static bool repeat(struct crash *c, struct results *results)
 {
     uint64_t round = 0;
-    int over;
+    bool last;
 
     memset(c->mine, 0, sizeof *c->mine);
     driver_begin(c->group);
     do {
-        MPI_Request request;
-        over = driver_is_over(c->group, ++round);
+        last = driver_is_last(c->group, ++round);
         if (!play_round(c))
             return false;
-        MPI_Ibcast(&over, 1, MPI_INT, 0, c->group->comm, &request);
-        driver_wait(c->group, &request);
-    } while (!over);
+    } while (!last);
     if (!crash_job(c))
         return false;
     uint64_t elapsed_ns = bh_clock_ns() - c->group->start_ns;
@@ -803,10 +957,16 @@ static bool repeat(struct crash *c, struct results *results)
 
 /* ---- a group -------------------------------------------------------------------------------- */
 
+static double median(double *values)
+{
+    return isnan(values[0]) ? NAN : bh_stats(values, driver_options.repeat).median;
+}
+
 static void write_line(const struct crash *c, struct results *results)
 {
     const bh_field_t fields[] = {
         bh_count("ranks", (uint64_t)c->group->ranks),
+        bh_count("domains", (uint64_t)c->group->domains),
         bh_count("kills", results->kills),
         bh_count("recoveries", bh_hist_count(results->recovery_ns)),
         bh_real("recovery_p50_us", (double)bh_hist_quantile(results->recovery_ns, 0.5) / 1e3, 1),
@@ -814,9 +974,9 @@ static void write_line(const struct crash *c, struct results *results)
         bh_real("bulk_free_p50_us", (double)bh_hist_quantile(results->bulk_free_ns, 0.5) / 1e3, 1),
         bh_count("blocks_freed", results->freed),
         bh_count("blocks_committed", results->committed),
-        bh_real("mops_per_s", bh_stats(results->between, driver_options.repeat).median, 3),
-        bh_real("mops_recovering", bh_stats(results->recovering, driver_options.repeat).median, 3),
-        bh_real("job_recovery_ms", bh_stats(results->job, driver_options.repeat).median, 3),
+        bh_real("mops_per_s", median(results->between), 3),
+        bh_real("mops_recovering", median(results->recovering), 3),
+        bh_real("job_recovery_ms", median(results->job), 3),
     };
 
     driver_write_line("summary", fields, sizeof fields / sizeof fields[0]);
@@ -825,8 +985,8 @@ static void write_line(const struct crash *c, struct results *results)
 /* Frees what is left. */
 static void drain(struct crash *c)
 {
-    for (uint64_t i = (uint64_t)c->group->rank; i < c->journal->cells;
-         i += (uint64_t)c->group->ranks) {
+    for (uint64_t i = (uint64_t)c->group->domain_rank; i < c->journal->cells;
+         i += (uint64_t)c->group->domain_ranks) {
         int error = kind_of(cell_at(c->journal, i)->state) == FULL
                         ? alps_free_from(c->group->heap, &c->places[i])
                         : 0;
@@ -852,23 +1012,27 @@ static void play(struct crash *c, struct results *results)
     drain(c);
     if (!driver_agree(c->group))
         return;
-    if (c->group->rank == 0) {
+    if (c->group->domain_rank == 0)
         compare(c); /* the table is left */
+    if (c->group->rank == 0) {
         write_line(c, results);
+        write_timeline(c);
     }
     driver_agree(c->group);
 }
 
-/* Rank 0 makes the table, and tells the others where. */
+/* The domain's first rank makes the table, and tells the others where. */
 static bool make_places(struct crash *c)
 {
     alps_ptr_t places = ALPS_NULL;
 
-    if (c->group->rank == 0) {
+    if (c->group->domain_rank == 0) {
         places = alps_calloc(c->group->heap, c->journal->cells, sizeof places, ALPS_ANY_NODE);
         if (places == ALPS_NULL)
             driver_note(c->group, DRIVER_FAIL, "no room for the table: %s", alps_error_detail());
         c->journal->places = places;
+        c->journal->generation = alps_heap_generation(c->group->heap);
+        store(&c->journal->magic, JOURNAL_MAGIC);
     }
     if (!driver_agree(c->group))
         return false;
@@ -876,18 +1040,150 @@ static bool make_places(struct crash *c)
     return true;
 }
 
+/* ---- after the death of another job ---------------------------------------------------------- */
+
+/* What everybody had in hand becomes full or empty, as the places say. A rank that was clearing
+ * has taken away the place and not yet the cell, or neither. */
+static void settle_all(struct crash *c)
+{
+    for (uint64_t i = 0; i < c->journal->cells; i++) {
+        struct cell *cell = cell_at(c->journal, i);
+        if (kind_of(cell->state) > FULL) {
+            cell->ptr = c->places[i];
+            cell->size = cell->ptr == ALPS_NULL ? 0 : alps_usable_size(c->group->heap, cell->ptr);
+            put(cell, cell->ptr == ALPS_NULL ? EMPTY : FULL);
+        }
+    }
+}
+
+/* Frees in bulk whatever is neither open nor committed. */
+static int free_generation(const struct alps_generation *generation, void *context)
+{
+    struct block_list *list = context;
+
+    if (!generation->open && !generation->committed)
+        add(list, (struct block){.generation = generation->generation});
+    return 0;
+}
+
+static void free_generations(struct crash *c)
+{
+    struct block_list list = {0};
+
+    alps_generation_walk(c->group->heap, free_generation, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        c->mine->freed += sweep(c, list.items[i].generation, false);
+        int error = alps_bulk_free(c->group->heap, list.items[i].generation);
+        if (error != 0 && error != -ENOENT)
+            driver_note(c->group, DRIVER_FAIL, "cannot free generation %" PRIu64 ": %s",
+                        list.items[i].generation, alps_error_detail());
+    }
+    c->mine->job_recovered = list.count;
+    free(list.items);
+    for (uint64_t i = 0; i < c->journal->cells; i++) /* those that were committed, half known */
+        if (is_ending(c, cell_at(c->journal, i)->generation))
+            cell_at(c->journal, i)->generation = ALPS_PERMANENT;
+    for (uint64_t i = 0; i < c->journal->seats; i++)
+        c->journal->seat[i].ending = ALPS_PERMANENT;
+}
+
+/* On the domain's first rank. Opening the heap has taken in most of the dead. */
+static void take_in(struct crash *c)
+{
+    struct alps_recovery report = {.struct_size = sizeof report};
+
+    if (alps_recover(c->group->heap, &report) != 0)
+        driver_note(c->group, DRIVER_FAIL, "cannot recover: %s", alps_error_detail());
+    if (report.live > (unsigned)c->group->domain_ranks)
+        driver_note(c->group, DRIVER_FAIL,
+                    "%u processes of another job still have the heap open: wait for their end",
+                    report.live - (unsigned)c->group->domain_ranks);
+    if (inject_leak)
+        alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
+}
+
+static void write_takeover(const struct crash *c, const struct measures *sum)
+{
+    const bh_field_t fields[] = {
+        bh_count("ranks", (uint64_t)c->group->ranks),
+        bh_count("domains", (uint64_t)c->group->domains),
+        bh_count("blocks_compared", sum->compared),
+        bh_count("generations_freed", sum->job_recovered),
+        bh_count("blocks_freed", sum->freed),
+    };
+    driver_write_line("recovered", fields, sizeof fields / sizeof fields[0]);
+}
+
+/* The heap is compared before the dead generations are freed, after it, and when it is empty. */
+static void take_over(struct driver_group *group)
+{
+    struct crash c = {.group = group, .mine = driver_alloc(1, sizeof *c.mine)};
+    struct measures *sum = driver_alloc(1, sizeof *sum);
+    struct stat status;
+
+    c.journal = driver_share(group, 1, &c.journal_fd);
+    if (c.journal == NULL)
+        goto end;
+    munmap(c.journal, 1);
+    c.journal_bytes = fstat(c.journal_fd, &status) == 0 ? (size_t)status.st_size : 0;
+    c.journal = mmap(NULL, c.journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c.journal_fd, 0);
+    if (c.journal == MAP_FAILED || c.journal->magic != JOURNAL_MAGIC ||
+        c.journal->seats > SEATS_MAX || c.journal->cells > c.journal_bytes / sizeof(struct cell) ||
+        journal_size(c.journal->seats, c.journal->cells) > c.journal_bytes ||
+        alps_usable_size(group->heap, c.journal->places) < c.journal->cells * sizeof(alps_ptr_t))
+        driver_note(group, DRIVER_FAIL,
+                    "beside the heap lies no journal of this driver, or the "
+                    "job died before it had begun");
+    if (driver_agree(group)) {
+        c.places = alps_deref(group->heap, c.journal->places);
+        if (group->domain_rank == 0) {
+            take_in(&c);
+            settle_all(&c);
+        }
+        for (int pass = 0; pass < 3 && driver_agree(group); pass++) {
+            if (group->domain_rank == 0)
+                compare(&c);
+            if (driver_agree(group))
+                verify(&c);
+            if (!driver_agree(group))
+                break;
+            if (pass == 0 && group->domain_rank == 0) {
+                if (alps_commit(group->heap, c.journal->generation) != 0) /* only the places */
+                    driver_note(group, DRIVER_FAIL, "cannot commit: %s", alps_error_detail());
+                c.journal->generation = ALPS_PERMANENT;
+                free_generations(&c);
+            }
+            if (pass == 1)
+                drain(&c);
+        }
+        MPI_Reduce(c.mine, sum, MEASURES_WORDS, MPI_UINT64_T, MPI_SUM, 0, group->comm);
+        if (driver_agree(group) && group->rank == 0)
+            write_takeover(&c, sum);
+    }
+    if (c.journal != MAP_FAILED)
+        munmap(c.journal, c.journal_bytes);
+    close(c.journal_fd);
+end:
+    free(sum);
+    free(c.mine);
+}
+
 static void run(struct driver_group *group)
 {
-    const uint64_t seats = workers * (uint64_t)group->ranks,
-                   cells = blocks * (uint64_t)group->ranks;
-    struct crash c = {.group = group, .first_seat = workers * (uint64_t)group->rank};
+    if (recovers) {
+        take_over(group);
+        return;
+    }
+    const uint64_t seats = workers * (uint64_t)group->domain_ranks,
+                   cells = blocks * (uint64_t)group->domain_ranks;
+    struct crash c = {.group = group, .first_seat = workers * (uint64_t)group->domain_rank};
     struct results results = {0};
 
     c.journal_bytes = journal_size(seats, cells);
     c.journal = driver_share(group, c.journal_bytes, &c.journal_fd);
     if (c.journal == NULL)
         return;
-    if (group->rank == 0) {
+    if (group->domain_rank == 0) {
         c.journal->seed = driver_options.seed;
         c.journal->cells = cells;
         c.journal->min_size = min_size;
@@ -905,12 +1201,14 @@ static void run(struct driver_group *group)
     results.recovering = driver_alloc(driver_options.repeat, sizeof *results.recovering);
     results.job = driver_alloc(driver_options.repeat, sizeof *results.job);
 
+    start_timeline(&c);
     if (driver_agree(group) && make_places(&c))
         play(&c, &results);
+    end_timeline(&c);
 
     for (uint64_t i = 0; i < workers; i++)
         kill_worker(&c, i);
-    if (driver_agree(group) && group->rank == 0)
+    if (driver_agree(group) && group->domain_rank == 0)
         alps_free(group->heap, c.journal->places);
     free(results.job);
     free(results.recovering);
@@ -934,6 +1232,11 @@ static unsigned openings(void)
 
 static const char *check_options(void)
 {
+    driver_options.existing = recovers;
+    if (recovers && driver_options.heap == NULL)
+        return "--recover needs --heap";
+    if (recovers && driver_options.ranks.count > 1)
+        return "--recover has one heap: give one number of --ranks";
     for (size_t i = 0; i < driver_options.ranks.count; i++)
         if (driver_options.ranks.items[i] * (workers + 1) > SEATS_MAX)
             return "there are more than 4000 processes: give fewer --workers";

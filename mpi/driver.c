@@ -6,10 +6,17 @@
  * SIGINT, SIGTERM and SIGHUP remove it. --keep leaves it alone. Likewise with the memory that
  * driver_share gives.
  *
- * Each rank asks for the heap at an address of its own, far from where the system puts things and a
+ * Each rank moves the heap to an address of its own, far from where the system puts things and a
  * different distance from every large power of two, so that whatever keeps addresses instead of
- * offsets, or computes with an address, goes wrong in some rank. */
+ * offsets, or computes with an address, goes wrong in some rank.
+ *
+ * Domains are found by trial, not by the names of hosts. The first rank that has no heap yet makes
+ * one, with a secret in it; every other one without a heap opens the file of that name, if it has
+ * one. Those that see the secret add themselves up in the heap; if the maker finds the sum, and
+ * they its answer, what one writes reaches the others through memory, and they are a domain. Then
+ * the first one of the rest makes the next heap. */
 #include "driver.h"
+#include "emulation.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +31,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <emu/emu.h>
+#include <emu/topology.h>
+
 #include "harness/clock.h"
 #include "harness/progress.h"
+#include "harness/random.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -39,6 +50,9 @@
 #define PROBLEMS_SHOWN 8
 #define OPENINGS_MIN 64 /* that the heap has room for */
 #define SHARED_SUFFIX ".shared"
+#define EMULATION_SUFFIX ".emulation"
+#define PROBE_ROOT "alps-mpi-domain"
+#define NODES_MAX 64
 #define SHARED_UNIT (2 * MIB)                  /* so that it may lie on hugetlbfs, too */
 #define SHORT_NAP_NS (20 * (long)BH_NS_PER_US) /* of ranks that wait for their group */
 #define LONG_NAP_NS (2 * (long)BH_NS_PER_MS)   /* of ranks outside the group */
@@ -113,20 +127,37 @@ static const bh_option_t common_options[] = {
      .help = "size that the heap may grow to (default 1G)",
      .min = 16 * MIB,
      .max = 16 * TIB},
+    {.name = "nodes",
+     .kind = BH_OPTION_COUNTS,
+     .value = &driver_options.nodes,
+     .argument = "LIST",
+     .help = "NUMA nodes that the heap's memory lies on, in turn (default: anywhere)",
+     .max = NODES_MAX - 1},
     {.name = "keep",
      .kind = BH_OPTION_FLAG,
      .value = &driver_options.keep,
      .help = "leave the heap when all is done"},
+    {.name = "emu",
+     .kind = BH_OPTION_TEXT,
+     .value = &emulation_options.profile,
+     .argument = "PROFILE",
+     .help = "emulate far memory, each rank on a host of its own (emu-topology --profiles)"},
+    {.name = "emu-mode",
+     .kind = BH_OPTION_CHOICE,
+     .value = &emulation_options.mode,
+     .argument = "MODE",
+     .help = "spin, virtual (simulated time) or numa (this machine's) (default spin)",
+     .choices = emulation_modes},
     {.name = "json",
      .kind = BH_OPTION_TEXT,
      .value = &driver_options.json,
      .argument = "FILE",
-     .help = "write the results of each repetition as JSON lines"},
+     .help = "write all results, those of each repetition too, as JSON lines"},
     {.name = "csv",
      .kind = BH_OPTION_TEXT,
      .value = &driver_options.csv,
      .argument = "FILE",
-     .help = "write the table as CSV"},
+     .help = "likewise as CSV"},
     {.name = "help",
      .letter = 'h',
      .kind = BH_OPTION_FLAG,
@@ -142,8 +173,9 @@ static const bh_option_t common_options[] = {
 
 /* What rank 0 writes to. */
 static const char *program_name;
-static bh_writer_t details; /* JSON */
-static bh_writer_t lines;   /* CSV and the table */
+static bh_writer_t details; /* JSON and CSV */
+static bh_writer_t lines;   /* the table */
+static volatile sig_atomic_t is_incomplete;
 static bh_progress_t progress;
 static uint64_t repetition_work; /* of the progress: rounds or nanoseconds */
 static uint64_t work_done;       /* by repetitions that are over */
@@ -154,7 +186,7 @@ struct name {
     char path[PATH_MAX];
     volatile sig_atomic_t is_ours; /* to remove */
 };
-static struct name heap_name, shared_name;
+static struct name heap_name, shared_name, emulation_name;
 
 static void remove_name(struct name *name)
 {
@@ -163,11 +195,24 @@ static void remove_name(struct name *name)
     name->is_ours = 0;
 }
 
-/* The handler is reset by then: the signal, once more, ends the process. */
+static void write_mark(FILE *file, const char *mark)
+{
+    if (file != NULL && write(fileno(file), mark, strlen(mark)) < 0)
+        return; /* nothing more can be done */
+}
+
+/* The handler is reset by then: the signal, once more, ends the process. Every record was flushed,
+ * so the streams hold nothing back. */
 static void remove_names_and_die(int signal)
 {
     remove_name(&heap_name);
     remove_name(&shared_name);
+    remove_name(&emulation_name);
+    if (is_incomplete) {
+        write_mark(details.json, "{\"record\":\"result\",\"verdict\":\"INCOMPLETE\"}\n");
+        write_mark(details.csv, "\nrecord,verdict\nresult,INCOMPLETE\n");
+        write_mark(stdout, "RESULT: INCOMPLETE\n");
+    }
     raise(signal);
 }
 
@@ -194,7 +239,7 @@ static int create_shared_file(const char *path, const void *context)
 
     if (fd < 0)
         return -errno;
-    int error = posix_fallocate(fd, 0, *size);
+    int error = *size == 0 ? 0 : posix_fallocate(fd, 0, *size);
     close(fd);
     if (error != 0)
         unlink(path);
@@ -261,13 +306,44 @@ void driver_wait(const struct driver_group *group, MPI_Request *request)
         MPI_Wait(request, MPI_STATUS_IGNORE);
 }
 
+uint64_t driver_clock_ns(void)
+{
+    return emu_clock_ns();
+}
+
+bool driver_is_simulated(void)
+{
+    return emulation_options.profile != NULL && emulation_options.mode == EMULATION_VIRTUAL;
+}
+
 bool driver_agree(struct driver_group *group)
+{
+    int64_t words[] = {group->verdict, (int64_t)driver_clock_ns()};
+    MPI_Request request;
+
+    MPI_Iallreduce(MPI_IN_PLACE, words, 2, MPI_INT64_T, MPI_MAX, group->comm, &request);
+    driver_wait(group, &request);
+    group->verdict = (int)words[0];
+    emu_wait_until((uint64_t)words[1]);
+    return group->verdict == DRIVER_PASS;
+}
+
+/* All ranks get what the root has. */
+static void spread(const struct driver_group *group, int root, void *bytes, size_t size)
 {
     MPI_Request request;
 
-    MPI_Iallreduce(MPI_IN_PLACE, &group->verdict, 1, MPI_INT, MPI_MAX, group->comm, &request);
+    MPI_Ibcast(bytes, (int)size, MPI_CHAR, root, group->comm, &request);
     driver_wait(group, &request);
-    return group->verdict == DRIVER_PASS;
+}
+
+static int64_t reduce(const struct driver_group *group, int64_t number, MPI_Op operation)
+{
+    MPI_Request request;
+
+    MPI_Iallreduce(MPI_IN_PLACE, &number, 1, MPI_INT64_T, operation, group->comm, &request);
+    driver_wait(group, &request);
+    return number;
 }
 
 /* Rank 0 prints what the ranks have found. */
@@ -301,17 +377,12 @@ static int share_verdict(int verdict)
 
 /* ---- groups -------------------------------------------------------------------------------- */
 
-static void create_heap(const struct driver_program *program, struct driver_group *group)
+static bh_list_t far_nodes; /* with --emu-mode numa: those that play far memory */
+
+/* The path of the heap into heap_name. False if it is too long. */
+static bool name_heap(void)
 {
-    const unsigned openings =
-        (unsigned)group->ranks * (program->openings ? program->openings() : 1);
-    const struct alps_create_options options = {
-        .struct_size = sizeof options,
-        .size = driver_options.size < FIRST_SIZE ? driver_options.size : FIRST_SIZE,
-        .capacity = driver_options.size,
-        .max_instances = openings < OPENINGS_MIN ? OPENINGS_MIN : openings,
-    };
-    const size_t room = sizeof heap_name.path - sizeof SHARED_SUFFIX;
+    const size_t room = sizeof heap_name.path - sizeof EMULATION_SUFFIX;
     int length;
 
     if (driver_options.heap != NULL)
@@ -319,8 +390,32 @@ static void create_heap(const struct driver_program *program, struct driver_grou
     else
         length = snprintf(heap_name.path, room, "/dev/shm/%s.%ld-%llx", program_name,
                           (long)getpid(), (unsigned long long)bh_clock_ns());
-    if ((size_t)length >= room) {
+    return (size_t)length < room;
+}
+
+static void create_heap(const struct driver_program *program, struct driver_group *group)
+{
+    const unsigned openings =
+        (unsigned)group->ranks * (program->openings ? program->openings() : 1);
+    const bh_list_t *list = driver_options.nodes.count > 0 ? &driver_options.nodes : &far_nodes;
+    int nodes[BH_LIST_MAX];
+
+    for (size_t i = 0; i < list->count; i++)
+        nodes[i] = (int)list->items[i];
+    const struct alps_create_options options = {
+        .struct_size = sizeof options,
+        .size = driver_options.size < FIRST_SIZE ? driver_options.size : FIRST_SIZE,
+        .capacity = driver_options.size,
+        .max_instances = openings < OPENINGS_MIN ? OPENINGS_MIN : openings,
+        .nodes = list->count == 0 ? NULL : nodes,
+        .node_count = (unsigned)list->count,
+    };
+    if (!name_heap()) {
         driver_note(group, DRIVER_FAIL, "the path of the heap is too long");
+        return;
+    }
+    if (driver_options.existing) {
+        heap_name.is_ours = !driver_options.keep;
         return;
     }
     int error = create_named(&heap_name, create_heap_file, &options);
@@ -329,6 +424,124 @@ static void create_heap(const struct driver_program *program, struct driver_grou
                     alps_error_detail());
     if (driver_options.keep)
         heap_name.is_ours = 0;
+}
+
+/* Lies in the heap, by the name PROBE_ROOT, while a domain is found. */
+struct probe {
+    uint64_t secret, joined, answer;
+};
+
+struct invitation {
+    char path[PATH_MAX];
+    uint64_t secret;
+};
+
+static struct probe *find_probe(const struct driver_group *group)
+{
+    return alps_deref(group->heap, alps_root_get(group->heap, PROBE_ROOT));
+}
+
+/* The leader's part: a heap with a secret. */
+static void invite(const struct driver_program *program, struct driver_group *group,
+                   struct invitation *invitation)
+{
+    create_heap(program, group);
+    if (group->verdict != DRIVER_PASS)
+        return;
+    memcpy(invitation->path, heap_name.path, sizeof invitation->path);
+    invitation->secret = bh_mix64(bh_clock_ns() ^ ((uint64_t)getpid() << 32));
+    int error = alps_heap_open(heap_name.path, NULL, &group->heap);
+    alps_ptr_t block =
+        error == 0 ? alps_calloc(group->heap, 1, sizeof(struct probe), ALPS_ANY_NODE) : ALPS_NULL;
+    if (block == ALPS_NULL || alps_root_set(group->heap, PROBE_ROOT, block) != 0) {
+        driver_note(group, DRIVER_FAIL, "cannot use the heap: %s", alps_error_detail());
+        return;
+    }
+    find_probe(group)->secret = invitation->secret;
+}
+
+/* Whether the file of that name is that heap. */
+static bool accept(struct driver_group *group, const struct invitation *invitation)
+{
+    int error = alps_heap_open(invitation->path, NULL, &group->heap);
+    const struct probe *probe = error == 0 ? find_probe(group) : NULL;
+
+    if (probe != NULL && __atomic_load_n(&probe->secret, __ATOMIC_ACQUIRE) == invitation->secret)
+        return true;
+    if (error != 0 && error != -ENOENT)
+        driver_note(group, DRIVER_FAIL, "cannot open the heap: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    alps_heap_close(group->heap);
+    group->heap = NULL;
+    return false;
+}
+
+/* Those who have joined talk through memory. */
+static void prove_sharing(struct driver_group *group, const struct invitation *invitation,
+                          int leader, bool joined)
+{
+    struct probe *probe = joined ? find_probe(group) : NULL;
+
+    if (joined)
+        __atomic_fetch_add(&probe->joined, 1, __ATOMIC_ACQ_REL);
+    int64_t members = reduce(group, joined, MPI_SUM);
+    if (group->rank == leader &&
+        __atomic_load_n(&probe->joined, __ATOMIC_ACQUIRE) == (uint64_t)members)
+        __atomic_store_n(&probe->answer, ~invitation->secret, __ATOMIC_RELEASE);
+    driver_agree(group);
+    if (joined && __atomic_load_n(&probe->answer, __ATOMIC_ACQUIRE) != ~invitation->secret)
+        driver_note(group, DRIVER_FAIL,
+                    "%s is the same file for several ranks, but what one writes there does not "
+                    "reach the others: the heap must lie in memory that they share",
+                    invitation->path);
+    if (driver_agree(group) && group->rank == leader) {
+        alps_ptr_t block = alps_ref(group->heap, probe);
+        alps_root_set(group->heap, PROBE_ROOT, ALPS_NULL);
+        alps_free(group->heap, block);
+        if (!driver_options.existing)
+            remove_name(&heap_name);
+    }
+}
+
+/* Every rank gets a heap, and the ranks that have the same one are a domain. False, in all of them,
+ * if that has failed in one. */
+static bool find_domains(const struct driver_program *program, struct driver_group *group)
+{
+    struct invitation invitation = {.secret = 0};
+    char problem[BH_ERROR_MAX];
+
+    group->domains = 0;
+    if (emulation_find_nodes(&far_nodes, problem) != 0)
+        driver_note(group, DRIVER_SKIP, "%s", problem);
+    while (driver_agree(group)) {
+        int leader = (int)reduce(group, group->heap == NULL ? group->rank : group->ranks, MPI_MIN);
+        if (leader == group->ranks)
+            break;
+        const bool waits = group->heap == NULL;
+        if (group->rank == leader)
+            invite(program, group, &invitation);
+        if (!driver_agree(group))
+            return false;
+        spread(group, leader, &invitation, sizeof invitation);
+        bool joined = waits && (group->rank == leader || accept(group, &invitation));
+        if (joined) {
+            group->domain_index = group->domains;
+            memcpy(heap_name.path, invitation.path, sizeof heap_name.path);
+            group->heap_fd = open(invitation.path, O_RDWR | O_CLOEXEC);
+            if (group->heap_fd < 0)
+                driver_note(group, DRIVER_FAIL, "%s: %s", invitation.path, strerror(errno));
+        }
+        if (!driver_agree(group))
+            return false;
+        prove_sharing(group, &invitation, leader, joined);
+        group->domains++;
+    }
+    if (group->verdict != DRIVER_PASS)
+        return false;
+    MPI_Comm_split(group->comm, group->domain_index, group->rank, &group->domain);
+    MPI_Comm_rank(group->domain, &group->domain_rank);
+    MPI_Comm_size(group->domain, &group->domain_ranks);
+    return true;
 }
 
 static void *address_wanted(int rank)
@@ -344,10 +557,10 @@ static void compare_addresses(struct driver_group *group)
 {
     const alps_ptr_t any = 1;
     uint64_t mine = (uint64_t)(uintptr_t)alps_deref(group->heap, any) - any;
-    uint64_t *all = driver_alloc((size_t)group->ranks, sizeof *all);
+    uint64_t *all = driver_alloc((size_t)group->domain_ranks, sizeof *all);
 
-    MPI_Allgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, group->comm);
-    for (int rank = 0; rank < group->rank; rank++) {
+    MPI_Allgather(&mine, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, group->domain);
+    for (int rank = 0; rank < group->domain_rank; rank++) {
         if (all[rank] == mine)
             driver_note(group, DRIVER_FAIL, "has the heap at the same address as rank %d, 0x%llx",
                         rank, (unsigned long long)mine);
@@ -355,32 +568,64 @@ static void compare_addresses(struct driver_group *group)
     free(all);
 }
 
-/* Rank 0 makes the heap and all open it. False, in all of them, if that has failed in one. */
+/* A file beside the domain's heap, open in all of its ranks; the name goes at once, unless it stays
+ * with the heap. -1 in all ranks of the group if that fails in one. */
+static int share_file(struct driver_group *group, struct name *name, const char *suffix,
+                      off_t length)
+{
+    int fd = -1;
+
+    stpcpy(stpcpy(name->path, heap_name.path), suffix); /* name_heap left room */
+    if (group->domain_rank == 0 && !(driver_options.existing && name == &shared_name)) {
+        int error = create_named(name, create_shared_file, &length);
+        if (error != 0)
+            driver_note(group, DRIVER_FAIL, "cannot create %s: %s", name->path, strerror(-error));
+    }
+    if (driver_agree(group)) {
+        fd = open(name->path, O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            driver_note(group, DRIVER_FAIL, "cannot open %s: %s", name->path, strerror(errno));
+    }
+    bool all_have_it = driver_agree(group);
+    if (name == &shared_name && driver_options.keep)
+        name->is_ours = 0;
+    else if (name == &shared_name && driver_options.existing)
+        name->is_ours = group->domain_rank == 0;
+    else
+        remove_name(name);
+    if (all_have_it || fd < 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* One after the other: the first measures the machine for all, which needs a quiet one. */
+static void start_emulation(struct driver_group *group)
+{
+    group->emulation_fd = share_file(group, &emulation_name, EMULATION_SUFFIX, 0);
+    for (int turn = 0; turn < 2 && driver_agree(group); turn++) {
+        if ((group->domain_rank == 0) != (turn == 0))
+            continue;
+        int error = emulation_start(group->emulation_fd, (unsigned)group->domain_rank,
+                                    (unsigned)group->domain_ranks);
+        const bool cannot = error == -ERANGE || error == -ENODEV || error == -EBUSY;
+        if (error != 0)
+            driver_note(group, cannot ? DRIVER_SKIP : DRIVER_FAIL, "cannot emulate: %s",
+                        emu_error_detail());
+    }
+}
+
+/* False, in all ranks, if that has failed in one. */
 static bool open_heap(const struct driver_program *program, struct driver_group *group)
 {
-    struct alps_open_options options = {
-        .struct_size = sizeof options,
-        .map_hint = address_wanted(group->rank),
-    };
-
-    if (group->rank == 0)
-        create_heap(program, group);
-    if (!driver_agree(group))
+    if (!find_domains(program, group))
         return false;
-    char *path = heap_name.path;
-    MPI_Bcast(path, sizeof heap_name.path, MPI_CHAR, 0, group->comm);
-    int error = alps_heap_open(path, &options, &group->heap);
-    if (error == 0) {
-        group->heap_fd = open(path, O_RDWR | O_CLOEXEC);
-        error = group->heap_fd < 0 ? -errno : 0;
-    }
-    if (error == -ENOENT)
-        driver_note(group, DRIVER_SKIP, "does not share %s with rank 0", path);
-    else if (error != 0)
-        driver_note(group, DRIVER_FAIL, "cannot open the heap: %s (%s)", alps_strerror(error),
+    if (emulation_options.profile != NULL)
+        start_emulation(group);
+    int error = alps_heap_remap(group->heap, address_wanted(group->domain_rank));
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "cannot move the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
-    if (!driver_agree(group))
-        return false;
     compare_addresses(group);
     return driver_agree(group);
 }
@@ -390,24 +635,17 @@ void *driver_share(struct driver_group *group, size_t size, int *fd)
     const off_t length = (off_t)((size + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT);
     void *memory = MAP_FAILED;
 
-    stpcpy(stpcpy(shared_name.path, heap_name.path), SHARED_SUFFIX); /* create_heap left room */
-    if (group->rank == 0) {
-        int error = create_named(&shared_name, create_shared_file, &length);
-        if (error != 0)
-            driver_note(group, DRIVER_FAIL, "cannot create %s: %s", shared_name.path,
-                        strerror(-error));
+    *fd = share_file(group, &shared_name, SHARED_SUFFIX, length);
+    struct stat status;
+    if (*fd >= 0 && (fstat(*fd, &status) != 0 || status.st_size < length)) {
+        driver_note(group, DRIVER_FAIL, "%s is too short", shared_name.path);
+        size = 0;
     }
-    *fd = -1;
-    if (driver_agree(group)) {
-        *fd = open(shared_name.path, O_RDWR | O_CLOEXEC);
-        if (*fd >= 0)
-            memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-        if (memory == MAP_FAILED)
-            driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
-    }
-    bool all_have_it = driver_agree(group);
-    remove_name(&shared_name);
-    if (all_have_it)
+    if (*fd >= 0 && size > 0)
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (*fd >= 0 && size > 0 && memory == MAP_FAILED)
+        driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
+    if (driver_agree(group))
         return memory;
     if (memory != MAP_FAILED)
         munmap(memory, size);
@@ -419,25 +657,34 @@ void *driver_share(struct driver_group *group, size_t size, int *fd)
 /* Runs the program in a group of the first ranks. The verdict, as far as this rank knows it. */
 static int run_group(const struct driver_program *program, int rank, int ranks)
 {
-    struct driver_group group = {.rank = rank, .ranks = ranks, .heap_fd = -1};
+    struct driver_group group = {
+        .rank = rank, .ranks = ranks, .domain = MPI_COMM_NULL, .heap_fd = -1, .emulation_fd = -1};
 
     MPI_Comm_split(MPI_COMM_WORLD, rank < ranks ? 0 : MPI_UNDEFINED, rank, &group.comm);
     if (group.comm == MPI_COMM_NULL)
         return DRIVER_PASS;
     bool opened = open_heap(program, &group);
-    remove_name(&heap_name);
     if (opened)
         program->run(&group);
+    if (driver_options.existing && group.verdict != DRIVER_PASS)
+        heap_name.is_ours = shared_name.is_ours = 0; /* to be looked at */
+    remove_name(&heap_name);
+    remove_name(&shared_name);
     if (group.heap_fd >= 0)
         close(group.heap_fd);
     int error = alps_heap_close(group.heap);
     if (error != 0)
         driver_note(&group, DRIVER_FAIL, "cannot close the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
+    emulation_stop();
+    if (group.emulation_fd >= 0)
+        close(group.emulation_fd);
     if (!driver_agree(&group))
         report_problems(&group);
     if (opened && driver_options.keep && rank == 0)
         printf("# kept: %s\n", heap_name.path);
+    if (group.domain != MPI_COMM_NULL)
+        MPI_Comm_free(&group.domain);
     MPI_Comm_free(&group.comm);
     return group.verdict;
 }
@@ -447,7 +694,8 @@ static int run_group(const struct driver_program *program, int rank, int ranks)
 void driver_begin(struct driver_group *group)
 {
     group->repetitions++;
-    group->start_ns = bh_clock_ns();
+    group->start_ns = driver_clock_ns();
+    group->real_start_ns = bh_clock_ns();
 }
 
 bool driver_is_over(struct driver_group *group, uint64_t round)
@@ -456,7 +704,7 @@ bool driver_is_over(struct driver_group *group, uint64_t round)
 
     if (group->rank != 0)
         return false;
-    uint64_t done = driver_options.iterations != 0 ? round : bh_clock_ns() - group->start_ns;
+    uint64_t done = driver_options.iterations != 0 ? round : bh_clock_ns() - group->real_start_ns;
     bool over = round >= ROUNDS_MIN && done >= repetition_work;
     snprintf(label, sizeof label, "%d rank%s, repetition %llu of %llu", group->ranks,
              group->ranks == 1 ? "" : "s", (unsigned long long)group->repetitions,
@@ -465,6 +713,34 @@ bool driver_is_over(struct driver_group *group, uint64_t round)
     if (over)
         work_done += repetition_work;
     return over;
+}
+
+bool driver_is_last(struct driver_group *group, uint64_t round)
+{
+    unsigned char last = driver_is_over(group, round);
+
+    spread(group, 0, &last, sizeof last);
+    return last != 0;
+}
+
+void driver_inspect(struct driver_group *group, uint64_t blocks)
+{
+    struct alps_check check = {.struct_size = sizeof check};
+    struct alps_stats stats = {.struct_size = sizeof stats};
+
+    int error = alps_heap_check(group->heap, &check);
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "heap check: %s (%llu problems, the first: %s)",
+                    alps_strerror(error), (unsigned long long)check.problems, check.first);
+    error = alps_heap_stats(group->heap, &stats);
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "heap statistics: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    else if (stats.live_blocks != blocks)
+        driver_note(group, DRIVER_FAIL,
+                    "%llu blocks (%llu bytes) are allocated, and it should be %llu",
+                    (unsigned long long)stats.live_blocks, (unsigned long long)stats.live_bytes,
+                    (unsigned long long)blocks);
 }
 
 void driver_write_detail(const char *record, const bh_field_t *fields, size_t count)
@@ -488,18 +764,39 @@ static void name_mpi_library(char name[MPI_MAX_LIBRARY_VERSION_STRING])
     name[strcspn(name, ",\r\n")] = '\0';
 }
 
+/* "node 0 (DRAM, 2 CPUs), node 1 (CXL, 0 CPUs)" */
+static void describe_topology(char *text, size_t size)
+{
+    struct emu_topology *topology;
+    size_t used = 0;
+
+    snprintf(text, size, "unknown");
+    if (emu_topology_read(NULL, &topology) != 0)
+        return;
+    for (unsigned i = 0; i < topology->count && used < size; i++)
+        used +=
+            (size_t)snprintf(text + used, size - used, "%snode %d (%s, %u CPUs)",
+                             i == 0 ? "" : ", ", topology->nodes[i].number,
+                             emu_node_kind_name(topology->nodes[i].kind), topology->nodes[i].cpus);
+    emu_topology_free(topology);
+}
+
 static void describe_run(const struct driver_program *program, int ranks, int argc, char **argv)
 {
     char library[MPI_MAX_LIBRARY_VERSION_STRING];
-    bh_field_t fields[6 + DESCRIPTION_MAX];
+    char topology[BH_ERROR_MAX];
+    bh_field_t fields[8 + DESCRIPTION_MAX];
     size_t count = 0;
 
     name_mpi_library(library);
+    describe_topology(topology, sizeof topology);
     fields[count++] = bh_text("mpi", library);
     fields[count++] = bh_count("mpi_ranks", (uint64_t)ranks);
     fields[count++] =
         bh_text("heap", driver_options.heap == NULL ? "/dev/shm" : driver_options.heap);
     fields[count++] = bh_count("heap_bytes", driver_options.size);
+    fields[count++] = bh_text("topology", topology);
+    fields[count++] = bh_text("emulation", emulation_describe());
     fields[count++] = bh_count("warmup", driver_options.warmup);
     fields[count++] = bh_count("seed", driver_options.seed);
     count += program->describe(fields + count);
@@ -511,22 +808,27 @@ static int start_output(const struct driver_program *program, int ranks, int arg
 {
     const char *path;
 
-    if (bh_writer_open(&details, driver_options.json, NULL, NULL, &path) != 0 ||
-        bh_writer_open(&lines, NULL, driver_options.csv, stdout, &path) != 0) {
+    if (bh_writer_open(&lines, NULL, NULL, stdout, &path) != 0 ||
+        bh_writer_open(&details, driver_options.json, driver_options.csv, NULL, &path) != 0) {
         fprintf(stderr, "%s: %s: %s\n", program_name, path, strerror(errno));
         return DRIVER_FAIL;
     }
     describe_run(program, ranks, argc, argv);
+    is_incomplete = 1;
     repetition_work =
         driver_options.iterations != 0 ? driver_options.iterations : driver_options.duration_ns;
-    bh_progress_start(&progress,
-                      driver_options.ranks.count * driver_options.repeat * repetition_work);
+    bh_progress_start(&progress, driver_options.ranks.count * driver_options.repeat *
+                                     repetition_work * (program->runs ? program->runs() : 1));
     return DRIVER_PASS;
 }
 
 static int finish_output(int verdict)
 {
+    const bh_field_t result = bh_text("verdict", verdicts[verdict]);
+
     bh_progress_clear(&progress);
+    is_incomplete = 0;
+    bh_write(&details, "result", &result, 1);
     if ((bh_writer_close(&details) | bh_writer_close(&lines)) != 0) {
         fprintf(stderr, "%s: not all results could be written\n", program_name);
         verdict = DRIVER_FAIL;
@@ -538,26 +840,36 @@ static int finish_output(int verdict)
 
 /* ---- the command line and the start -------------------------------------------------------- */
 
-/* A number that mpirun gives each rank, known before MPI_Init; fallback without mpirun. */
-static long launcher_number(const char *variable, long fallback)
-{
-    const char *text = getenv(variable);
+/* What mpirun, or Slurm's srun, tells each rank before MPI_Init. */
+static const char *const rank_variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID",
+                                             NULL};
+static const char *const local_size_variables[] = {"OMPI_COMM_WORLD_LOCAL_SIZE",
+                                                   "SLURM_TASKS_PER_NODE", NULL};
 
-    return text == NULL ? fallback : strtol(text, NULL, 10);
+/* The first of them that there is; fallback without a launcher. */
+static long launcher_number(const char *const *variables, long fallback)
+{
+    for (; *variables != NULL; variables++) {
+        const char *text = getenv(*variables);
+        if (text != NULL)
+            return strtol(text, NULL, 10);
+    }
+    return fallback;
 }
 
 static const char *check_options(const struct driver_program *program)
 {
     if (driver_options.keep && driver_options.ranks.count > 1)
         return "--keep leaves one heap: give one number of --ranks";
-    return program->check_options();
+    const char *problem = emulation_check();
+    return problem != NULL ? problem : program->check_options();
 }
 
 static void print_help(const struct driver_program *program, const bh_option_t *options)
 {
     printf("usage: mpirun [-np N] %s [OPTION]...\n%s\n\n", program->name, program->purpose);
     bh_options_describe(options, stdout);
-    puts("\nExit status: 0 all well, 1 a failure, 2 wrong usage, 77 the ranks share no memory.");
+    puts("\nExit status: 0 all well, 1 a failure, 2 wrong usage, 77 not on this machine.");
 }
 
 /* -1 if there is something to run, otherwise the exit code. */
@@ -566,7 +878,7 @@ static int parse(const struct driver_program *program, int argc, char **argv)
     static bh_option_t options[BH_OPTIONS_MAX + 1];
     char error[BH_ERROR_MAX];
     const char *problem = error;
-    bool speaks = launcher_number("OMPI_COMM_WORLD_RANK", 0) == 0;
+    bool speaks = launcher_number(rank_variables, 0) == 0;
     size_t count = 0;
 
     for (const bh_option_t *own = program->options; own->name != NULL; own++)
@@ -579,8 +891,13 @@ static int parse(const struct driver_program *program, int argc, char **argv)
             fprintf(stderr, "%s: %s\nTry %s --help.\n", program->name, problem, program->name);
         return exit_codes[DRIVER_USAGE];
     }
-    if (!driver_options.help && !driver_options.version)
-        return -1;
+    if (!driver_options.help && !driver_options.version) {
+        if (emulation_load(argv, error) == 0)
+            return -1;
+        if (speaks)
+            fprintf(stderr, "%s: %s\n", program->name, error);
+        return exit_codes[DRIVER_FAIL];
+    }
     if (speaks && driver_options.help)
         print_help(program, options);
     else if (speaks)
@@ -592,7 +909,7 @@ static int parse(const struct driver_program *program, int argc, char **argv)
  * it was told of processors that do not exist. */
 static void yield_if_crowded(void)
 {
-    if (launcher_number("OMPI_COMM_WORLD_LOCAL_SIZE", 1) > sysconf(_SC_NPROCESSORS_ONLN))
+    if (launcher_number(local_size_variables, 1) > sysconf(_SC_NPROCESSORS_ONLN))
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 1);
 }
 
@@ -602,7 +919,7 @@ static void borrow_terminal(void)
 {
     char path[64];
 
-    if (launcher_number("OMPI_COMM_WORLD_RANK", -1) != 0)
+    if (launcher_number(rank_variables, -1) != 0)
         return;
     snprintf(path, sizeof path, "/proc/%ld/fd/2", (long)getppid());
     int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
@@ -633,7 +950,7 @@ static int settle_ranks(int rank, int ranks)
 
 int driver_main(const struct driver_program *program, int argc, char **argv)
 {
-    int rank, ranks;
+    int rank, ranks, threads;
 
     int code = parse(program, argc, argv);
     if (code >= 0)
@@ -642,7 +959,7 @@ int driver_main(const struct driver_program *program, int argc, char **argv)
     yield_if_crowded();
     borrow_terminal();
     watch_signals();
-    MPI_Init(&argc, &argv);
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &threads);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
 

@@ -1,4 +1,5 @@
-/* What the MPI drivers share: the command line, groups of ranks on one heap, results, the verdict.
+/* What the MPI drivers share: the command line, groups of ranks on one heap, emulation, results,
+ * the verdict.
  *
  * A driver describes itself in a struct driver_program, and its main is
  *
@@ -7,6 +8,9 @@
  * For each number n of --ranks, driver_main puts the first n ranks in a group, makes a heap that
  * each of them maps at another address, and calls program.run in each. The other ranks sleep
  * meanwhile. Rank 0 is in every group; it alone prints.
+ *
+ * Ranks that share memory are a domain: they have one heap. With fabric-attached memory that all
+ * nodes reach there is one domain; on a cluster without, each node is one, with a heap of its own.
  *
  * Failures: a rank that finds something wrong calls driver_note and goes on to the next collective
  * call that the group makes together, driver_agree for one. There all learn of it and leave. So no
@@ -33,7 +37,9 @@ enum driver_verdict { DRIVER_PASS, DRIVER_SKIP, DRIVER_USAGE, DRIVER_FAIL };
 struct driver_options {
     const char *heap;     /* path of the heap; NULL: a name of our own in /dev/shm */
     uint64_t size;        /* bytes that the heap may grow to */
-    bool keep;            /* the heap stays when all is done */
+    bh_list_t nodes;      /* NUMA nodes that the heap's zones lie on; none: anywhere */
+    bool keep;            /* the heap, and what driver_share gives, stay when all is done */
+    bool existing;        /* they are there; they go when all was right. Set by check_options */
     bh_list_t ranks;      /* sizes of the groups */
     uint64_t duration_ns; /* of a repetition, unless iterations is given */
     uint64_t iterations;  /* rounds of a repetition; 0: as many as fit in its time */
@@ -50,13 +56,18 @@ extern struct driver_options driver_options;
 struct driver_group {
     MPI_Comm comm;
     int rank, ranks; /* in comm */
+    MPI_Comm domain; /* those of comm that share this rank's heap */
+    int domain_rank, domain_ranks;
+    int domains, domain_index; /* how many domains comm has, and which one this is */
     alps_heap_t *heap;
     int heap_fd; /* the heap's file, for programs that a rank starts: alps_heap_open takes it as
                     /proc/self/fd/N, though it has no name any more */
-    int verdict; /* worst that this rank knows of, enum driver_verdict */
+    int emulation_fd; /* likewise, to be had by them as EMULATION_FD; -1: nothing is emulated */
+    int verdict;      /* worst that this rank knows of, enum driver_verdict */
     char problem[DRIVER_PROBLEM_MAX]; /* what this rank has found, or "" */
-    uint64_t repetitions;             /* begun in this group */
-    uint64_t start_ns;                /* of the present repetition */
+    uint64_t repetitions;             /* begun in this run */
+    uint64_t start_ns; /* of the present repetition, as driver_clock_ns and in real time */
+    uint64_t real_start_ns;
 };
 
 struct driver_program {
@@ -65,6 +76,7 @@ struct driver_program {
     const bh_option_t *options;             /* beyond the common ones */
     unsigned (*openings)(void);             /* of the heap by a rank and what it starts; NULL: 1 */
     const char *(*check_options)(void);     /* NULL, or what is wrong with the options as a whole */
+    unsigned (*runs)(void);                 /* of --repeat repetitions in a group; NULL: 1 */
     size_t (*describe)(bh_field_t *fields); /* for the record of the machine, at most 8 fields */
     void (*run)(struct driver_group *group);
 };
@@ -75,19 +87,24 @@ int driver_main(const struct driver_program *program, int argc, char **argv);
 void driver_note(struct driver_group *group, enum driver_verdict verdict, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Time as the ranks have it: simulated time with --emu-mode virtual. */
+uint64_t driver_clock_ns(void);
+bool driver_is_simulated(void);
+
 /* Completes a collective call of the group. Where ranks outnumber the processors, those that wait
  * sleep: however much they yield, they would keep the others from theirs. */
 void driver_wait(const struct driver_group *group, MPI_Request *request);
 
-/* True if no rank of the group has failed. All of them call it. */
+/* True if no rank of the group has failed. All of them call it; in simulated time all have waited
+ * for the last of them. */
 bool driver_agree(struct driver_group *group);
 
 /* Zeroed memory, to be given back by free. Without memory the job ends at once. */
 void *driver_alloc(size_t count, size_t size);
 
-/* Zeroed memory that all ranks of the group share, outside of the heap, in a file beside it that
- * has no name any more. *fd is that file. NULL in all ranks if that fails in one. All of them call
- * it; each gives it back by munmap and close. */
+/* Zeroed memory that all ranks of a domain share, outside of the heap, in a file beside it that has
+ * no name any more. *fd is that file. NULL in all ranks of the group if that fails in one. All of
+ * them call it; each gives it back by munmap and close. */
 void *driver_share(struct driver_group *group, size_t size, int *fd);
 
 /* A repetition begins. */
@@ -97,7 +114,13 @@ void driver_begin(struct driver_group *group);
  * False on the others: what rank 0 says goes. A repetition has two rounds at least. */
 bool driver_is_over(struct driver_group *group, uint64_t round);
 
-/* For rank 0: a record for JSON alone, and a line of the table, for CSV and JSON too. */
+/* Whether the repetition ends with this round, for all ranks of the group. */
+bool driver_is_last(struct driver_group *group, uint64_t round);
+
+/* While all are quiet, for one rank of each domain: the heap is sound, and has so many blocks. */
+void driver_inspect(struct driver_group *group, uint64_t blocks);
+
+/* For rank 0: a record for JSON and CSV, and one that is a line of the table as well. */
 void driver_write_detail(const char *record, const bh_field_t *fields, size_t count);
 void driver_write_line(const char *record, const bh_field_t *fields, size_t count);
 

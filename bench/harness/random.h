@@ -18,6 +18,17 @@ void bh_rng_permutation(bh_rng_t *rng, uint32_t *order, uint32_t count);
 /* In least .. most, least > 0. Every doubling is as likely as any other: most numbers are small. */
 uint64_t bh_rng_log_uniform(bh_rng_t *rng, uint64_t least, uint64_t most);
 
+/* Zipf's law: number i of 0 .. count - 1 is drawn with a chance proportional to 1 / (i + 1)^skew,
+ * as Gray et al. (1994) approximate it. */
+typedef struct bh_zipf {
+    uint64_t count;
+    double skew, zeta, half, eta;
+} bh_zipf_t;
+
+/* count > 0; skew in [0, 1), 0 is uniform. Takes time proportional to count. */
+void bh_zipf_start(bh_zipf_t *zipf, uint64_t count, double skew);
+uint64_t bh_zipf_draw(const bh_zipf_t *zipf, bh_rng_t *rng);
+
 /* A hash of one number: a bijection in which every bit of x touches every bit of the result. */
 static inline uint64_t bh_mix64(uint64_t x)
 {

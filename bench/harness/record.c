@@ -117,21 +117,28 @@ static const char *number_text(const bh_field_t *field, const char *nothing, cha
     return text;
 }
 
-static void write_csv(FILE *out, const bh_field_t *fields, size_t count, bool header)
+static void write_csv(FILE *out, const char *record, const bh_field_t *fields, size_t count,
+                      bool header)
 {
     char number[NUMBER_MAX];
 
-    for (size_t i = 0; i < count && header; i++) {
-        write_csv_text(out, fields[i].name);
-        fputc(i + 1 < count ? ',' : '\n', out);
+    if (header) {
+        fputs("record", out);
+        for (size_t i = 0; i < count; i++) {
+            fputc(',', out);
+            write_csv_text(out, fields[i].name);
+        }
+        fputc('\n', out);
     }
+    write_csv_text(out, record);
     for (size_t i = 0; i < count; i++) {
+        fputc(',', out);
         if (fields[i].kind == BH_FIELD_TEXT)
             write_csv_text(out, fields[i].text);
         else
             fputs(number_text(&fields[i], "", number), out);
-        fputc(i + 1 < count ? ',' : '\n', out);
     }
+    fputc('\n', out);
 }
 
 static int column_width(const bh_field_t *field)
@@ -233,7 +240,7 @@ void bh_write(bh_writer_t *writer, const char *record, const bh_field_t *fields,
     }
     if (writer->csv != NULL) {
         fputs(gap ? "\n" : "", writer->csv);
-        write_csv(writer->csv, fields, count, header);
+        write_csv(writer->csv, record, fields, count, header);
         fflush(writer->csv);
     }
     if (writer->table != NULL) {

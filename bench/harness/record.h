@@ -1,7 +1,8 @@
 /* Results, written from one list of named fields in up to three forms:
  *
  *   JSON lines   one object a line, its first member "record" names its kind
- *   CSV          a header line, then a line a record; the run is described before, after "# "
+ *   CSV          a header line, then a line a record, its kind in the first column; the run is
+ *                described before, after "# "
  *   table        for people: aligned columns under a header that starts with "# "
  *
  * A record whose names differ from the one before starts a new header, after an empty line, in CSV

@@ -144,7 +144,9 @@ int model_open(struct model **model, const struct profile *profile, const char *
     int rc = 0;
     m->fd = -1;
     if (path != NULL) {
-        m->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* No file that others put in the way; a descriptor of our own is a link, too. */
+        const bool inherited = strncmp(path, "/proc/self/fd/", strlen("/proc/self/fd/")) == 0;
+        m->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (inherited ? 0 : O_NOFOLLOW), 0600);
         if (m->fd < 0)
             rc = emu_fail_system(errno, "%s", path);
     }

@@ -54,6 +54,7 @@ ends() {
     job=
     checks=$((checks + 1))
     [ "$status" -ne 0 ] || complain "a job that was killed succeeds"
+    ! grep -q PASS "$dir/json-lines" || complain "results of a job that was killed are complete"
     equals "heaps after a kill" "$(heaps)" "$heaps_before"
     for _ in $(seq 100); do
         pgrep -f "$driver --duration 100s|$name --worker" >/dev/null || return 0
@@ -75,6 +76,8 @@ dies_well() {
     sleep 0.2
     kill -INT "$job"
     ends
+    equals "the end of an interrupted run's results" "$(tail -n 1 "$dir/json-lines")" \
+        '{"record":"result","verdict":"INCOMPLETE"}'
     for victim in 0 2; do
         start "$@"
         sleep 0.3

@@ -35,7 +35,7 @@ BAD
 
 # shellcheck disable=SC2086 # words
 ranks 0 4 --ranks 1,2,4 --repeat 2 $small --json "$dir/json-lines" --csv "$dir/csv"
-says '^# +ranks +kills '
+says '^# +ranks +domains +kills '
 says '^RESULT: PASS$'
 equals "lines of the table" "$(lines '^ +[124] ' "$dir/out")" 3
 equals "what is said on stderr" "$(cat "$dir/err")" ""
@@ -43,11 +43,12 @@ is_json "$dir/json-lines"
 equals "repetition records" "$(lines '"record":"repetition"' "$dir/json-lines")" 6
 for count in 1 2 4; do
     equals "kills by $count ranks" \
-        "$(lines "\"record\":\"summary\",\"ranks\":$count,\"kills\":$((count * 12))," \
+        "$(lines "\"record\":\"summary\",\"ranks\":$count,\"domains\":1,\"kills\":$((count * 12))," \
             "$dir/json-lines")" 1
 done
 equals "repetitions without blocks freed" "$(lines '"blocks_freed":0,' "$dir/json-lines")" 0
-equals "CSV: headers" "$(lines '^ranks,kills,recoveries,recovery_p50_us,' "$dir/csv")" 1
+equals "CSV: headers" "$(lines '^record,ranks,domains,kills,recoveries,recovery_p50_us,' \
+    "$dir/csv")" 3
 
 # shellcheck disable=SC2086 # words
 ranks 0 2 $small --commit 0 --json "$dir/json-lines"
@@ -55,6 +56,19 @@ equals "commits" "$(lines '"blocks_committed":0,' "$dir/json-lines")" 2
 # shellcheck disable=SC2086 # words
 ranks 0 2 $small --commit 100 --json "$dir/json-lines"
 equals "bulk frees" "$(lines '"blocks_freed":0,' "$dir/json-lines")" 2
+
+# The time line around a kill: 40 ms of it, with quartiles around the median.
+ranks 0 2 --blocks 300 --warmup 1 --duration 2s --kill-interval 30ms --csv "$dir/csv"
+checks=$((checks + 1))
+awk -F, '/^timeline,/ { count++; if (!($6 <= $5 && $5 <= $7) || $7 <= 0 || $4 == 0) wrong = 1 }
+    END { exit wrong || count != 40 }' "$dir/csv" || complain "no good time line"
+
+# ---- emulated memory: the workers' accesses are, too ----
+
+for mode in virtual spin; do
+    ranks 0 2 --blocks 300 --warmup 1 --iterations 4 --emu cxl-switch --emu-mode $mode
+    says '^RESULT: PASS$'
+done
 
 # ---- kinds of work ----
 
@@ -102,6 +116,54 @@ says "^# kept: $dir/heap$"
 run 0 "$tool" check "$dir/heap"
 run 0 "$tool" stat --json "$dir/heap"
 equals "blocks in a kept heap" "$(field live_blocks)" 0
+
+# ---- a job that is killed as a whole, and another that recovers ----
+
+run 2 "$driver" --recover
+warns '--recover needs --heap'
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --recover --heap "$dir/absent"
+warns "cannot use the heap: $dir/absent: .*No such file"
+"$tool" create "$dir/foreign" >/dev/null
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --recover --heap "$dir/foreign"
+warns "cannot open $dir/foreign.shared: No such file"
+head -c 2M /dev/zero >"$dir/foreign.shared"
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --recover --heap "$dir/foreign"
+warns 'beside the heap lies no journal'
+[ -e "$dir/foreign" ] || complain "a heap that could not be recovered is gone"
+rm "$dir/foreign" "$dir/foreign.shared"
+
+# killed_job: leaves a heap and a journal.
+killed_job() {
+    start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --keep
+    sleep "0.$((RANDOM % 9))"
+    until "$tool" stat --json "$dir/kept" 2>/dev/null | grep -q '"live_blocks":[1-9][0-9]'; do
+        kill -0 "$job" 2>/dev/null || break
+        sleep 0.05
+    done
+    pkill -KILL -P "$job" -f "$driver --duration 100s"
+    wait "$job"
+    job=
+    while pgrep -f "$name --worker" >/dev/null; do # they die with their ranks
+        sleep 0.05
+    done
+}
+for number in 1 2 4; do
+    killed_job
+    ranks 0 "$number" --recover --heap "$dir/kept" --json "$dir/json-lines"
+    says '^RESULT: PASS$'
+    equals "jobs taken over" \
+        "$(lines '"record":"recovered".*"generations_freed":[1-9].*"blocks_freed":[1-9]' \
+            "$dir/json-lines")" 1
+    equals "what a recovered job has left" "$(find "$dir" -name 'kept*')" ""
+done
+killed_job
+ranks 1 2 --recover --heap "$dir/kept" --inject-leak
+warns '^alps-mpi-crash: rank 0 of 2: block 0x[0-9a-f]+ of 112 bytes .* belongs to nobody$'
+[ -e "$dir/kept" ] || complain "a heap in which something is wrong is gone"
+rm "$dir/kept" "$dir/kept.shared"
 
 # ---- killed ----
 

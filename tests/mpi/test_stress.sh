@@ -45,9 +45,9 @@ warns '^alps-mpi-stress: --ranks 3: there are only 2; start more by mpirun -np$'
 
 # shellcheck disable=SC2086 # words
 ranks 0 4 --ranks 1,2,4 --repeat 2 $small --json "$dir/json-lines" --csv "$dir/csv"
-says '^# +ranks +mops_per_s '
+says '^# workload +ranks +domains +mops_per_s '
 says '^RESULT: PASS$'
-equals "lines of the table" "$(lines '^ +[124] ' "$dir/out")" 3
+equals "lines of the table" "$(lines '^  all-to-all +[124] +1 ' "$dir/out")" 3
 equals "what is said on stderr" "$(cat "$dir/err")" ""
 is_json "$dir/json-lines"
 equals "machine records" "$(lines '"record":"machine"' "$dir/json-lines")" 1
@@ -55,8 +55,11 @@ equals "repetition records" "$(lines '"record":"repetition"' "$dir/json-lines")"
 equals "summary records" "$(lines '"record":"summary"' "$dir/json-lines")" 3
 for count in 1 2 4; do
     equals "summaries of $count ranks" \
-        "$(lines "\"record\":\"summary\",\"ranks\":$count," "$dir/json-lines")" 1
+        "$(lines "\"record\":\"summary\",.*\"ranks\":$count,\"domains\":1," "$dir/json-lines")" 1
 done
+equals "the end of the results" "$(tail -n 1 "$dir/json-lines")" \
+    '{"record":"result","verdict":"PASS"}'
+equals "the topology in the results" "$(lines '"topology":"node [0-9]+ \(' "$dir/json-lines")" 1
 equals "repetitions of 4 rounds" "$(lines '"rounds":4,' "$dir/json-lines")" 6
 # What 4 rounds of 150 blocks a rank come to; half of the frees in groups are another rank's.
 equals "mallocs of a rank alone" \
@@ -68,11 +71,18 @@ checks=$((checks + 1))
 if [ "$remote" -lt 1000 ] || [ "$remote" -gt 1400 ]; then
     complain "$remote remote frees of 2400, not about half"
 fi
-equals "CSV: lines of results" "$(lines '^[124],' "$dir/csv")" 3
-equals "CSV: headers" "$(lines '^ranks,mops_per_s,mops_min,mops_max,malloc_p50_ns,' "$dir/csv")" 1
+equals "CSV: summaries" "$(lines '^summary,all-to-all,[124],1,' "$dir/csv")" 3
+equals "CSV: repetitions" "$(lines '^repetition,all-to-all,[124],1,' "$dir/csv")" 6
+equals "CSV: headers" "$(lines '^record,workload,ranks,domains,mops_per_s,mops_min,' "$dir/csv")" 3
+equals "CSV: result" "$(tail -n 1 "$dir/csv")" result,PASS
+checks=$((checks + 1))
+awk -F, '/^latency,/ { at = $2 "," $3 "," $4
+        if (at == last && ($5 <= quantile || $6 < ns)) { wrong = 1 }
+        last = at; quantile = $5; ns = $6; count++ }
+    END { exit wrong || count < 60 }' "$dir/csv" || complain "latencies do not rise"
 
 ranks 0 3 --duration 50ms --blocks 100 --json "$dir/json-lines"
-equals "all ranks by default" "$(lines '"record":"summary","ranks":3,' "$dir/json-lines")" 1
+equals "all ranks by default" "$(lines '"record":"summary",.*"ranks":3,' "$dir/json-lines")" 1
 
 # The same seed, the same work.
 work() {
@@ -100,6 +110,92 @@ done <<'GOOD'
 3 --blocks 20 --min-size 1M --max-size 8M --large-size 40M
 2 --blocks 2000 --min-size 16 --max-size 200K --large-size 10M
 GOOD
+
+# Who frees what: in three rounds and the one before, 150 blocks a rank.
+workload() {
+    # shellcheck disable=SC2086 # words
+    ranks 0 "$2" $small --workload "$1" --json "$dir/json-lines"
+    sed -n 's/.*"record":"repetition".*"mallocs":\([0-9]*\),"frees":\([0-9]*\),"remote_frees":\([0-9]*\),.*/\1 \2 \3/p' \
+        "$dir/json-lines"
+}
+equals "private" "$(workload private 3)" "1800 1800 0"
+equals "neighbour" "$(workload neighbour 3)" "1800 1800 1800"
+equals "pairs, one rank of three without a partner" "$(workload pairs 3)" "1200 1200 600"
+equals "large" "$(workload large 2 | wc -l)" 1
+# shellcheck disable=SC2086 # words
+ranks 0 2 $small --workload all-to-all,private,neighbour,pairs,large --ranks 1,2
+equals "lines of five workloads" "$(lines '^  [a-z-]+ +[12] +1 ' "$dir/out")" 10
+
+# ---- sizes from a file ----
+
+printf '# small ones\n64 10\n\n1K-4K 3 # some\n' >"$dir/sizes"
+# shellcheck disable=SC2086 # words
+ranks 0 2 $small --sizes "$dir/sizes"
+while IFS='|' read -r text problem; do
+    printf '%b' "$text" >"$dir/sizes"
+    run 2 "$driver" --sizes "$dir/sizes"
+    warns "^alps-mpi-stress: .*$dir/sizes.*$problem"
+done <<'BAD'
+64|1: SIZE WEIGHT or SIZE-SIZE WEIGHT is wanted
+64 1 1|1: SIZE WEIGHT or SIZE-SIZE WEIGHT is wanted
+\n4K-1K 1|2: sizes are at least 1
+0 1|1: sizes are at least 1
+64 0|1: a weight is
+x 1|1: not a size
+64 y|1: not a number
+# nothing|no sizes in it
+BAD
+run 2 "$driver" --sizes "$dir/absent"
+warns "--sizes $dir/absent: No such file or directory"
+
+# ---- node hints ----
+
+run 2 "$driver" --hints own
+warns '--hints needs --nodes'
+for hints in own mixed; do
+    # shellcheck disable=SC2086 # words
+    ranks 0 2 $small --nodes 0 --hints $hints --json "$dir/json-lines"
+    equals "blocks on node 0 with $hints" \
+        "$(sed -n 's/.*"hinted":\([0-9]*\),"placed":\([0-9]*\),.*/\1 \2/p' "$dir/json-lines")" \
+        "1200 1200"
+done
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --nodes 63
+warns 'cannot create the heap: .*63'
+
+# ---- emulated memory ----
+
+emulated='--blocks 300 --warmup 1 --iterations 4 --emu cxl-switch --json'
+# shellcheck disable=SC2086 # words
+ranks 0 2 $emulated "$dir/json-lines" --emu-mode virtual
+equals "what was emulated" "$(lines '"emulation":"virtual cxl-switch"' "$dir/json-lines")" 1
+# A free of another's block fetches a line over the switch, 750 ns; nothing here has such clocks.
+checks=$((checks + 1))
+slow=$(sed -n 's/.*"record":"repetition".*"free_p99_ns":\([0-9]*\),.*/\1/p' "$dir/json-lines")
+[ "$slow" -ge 750 ] || complain "frees take $slow ns on the emulated machine"
+if ! grep -q '"cores":1,' "$dir/json-lines"; then
+    run 0 "$mpirun" --timeout 120 -np 1 "$driver" $emulated "$dir/json-lines" --emu-mode virtual
+    equals "simulated time of one rank" "$(grep -v machine "$dir/json-lines" | cksum)" \
+        "$("$mpirun" -np 1 "$driver" $emulated - --emu-mode virtual 2>&1 |
+            grep -E '^\{' | grep -v machine | cksum)"
+fi
+# shellcheck disable=SC2086 # words
+run 0 "$mpirun" --timeout 120 -np 1 "$driver" $emulated "$dir/json-lines"
+equals "what was emulated" "$(lines '"emulation":"spin cxl-switch"' "$dir/json-lines")" 1
+while IFS='|' read -r arguments problem; do
+    # shellcheck disable=SC2086 # words
+    run 2 "$driver" $arguments
+    warns "^alps-mpi-stress: .*$problem"
+done <<'BAD'
+--emu cxl|--emu cxl: no such profile
+--emu ./absent.profile|--emu ./absent.profile: No such file or directory
+--emu-mode virtual|--emu-mode virtual needs --emu
+--emu-mode numa --emu optane|takes no --emu
+--emu-mode real|--emu-mode real
+BAD
+echo nonsense >"$dir/bad.profile"
+ranks 1 2 --emu "$dir/bad.profile" --iterations 2
+warns "cannot emulate: $dir/bad.profile:1:"
 
 # ---- what must not pass ----
 

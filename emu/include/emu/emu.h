@@ -53,8 +53,9 @@ struct emu_options {
     enum emu_mode mode;  /* EMU_OFF: emu_start does nothing */
     const char *profile; /* name of one that comes with the emulator, or a file's path with a '/';
                              not needed for EMU_NUMA */
-    const char *share;   /* file for what processes share, made if it is not there; NULL: this
-                             process and those it forks */
+    const char *share;   /* file for what processes share, made if it is not there, or
+                             /proc/self/fd/N for an open one; NULL: this process and those it
+                             forks */
     unsigned host;       /* which host of the emulated machine this process is on */
     unsigned hosts;      /* how many there are, the same for all processes; 0: 1 */
     double base_ns;      /* latency of the memory as it is, for EMU_SPIN; 0: measure it */

@@ -1,0 +1,41 @@
+/* Far memory that is not there: the options --emu and --emu-mode of the drivers. */
+#ifndef MPI_EMULATION_H
+#define MPI_EMULATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "harness/options.h"
+
+enum { EMULATION_SPIN, EMULATION_VIRTUAL, EMULATION_NUMA };
+
+struct emulation_options {
+    const char *profile; /* NULL: no emulation, unless the mode is numa */
+    unsigned mode;
+};
+extern struct emulation_options emulation_options;
+extern const char *const emulation_modes[];
+
+/* NULL, or what is wrong with the options. */
+const char *emulation_check(void);
+
+/* Before MPI_Init: the heap library must be the one with the emulator inside. If it is not, the
+ * program starts itself again with it. 0, or -1 and a text. */
+int emulation_load(char **argv, char error[BH_ERROR_MAX]);
+
+/* What is emulated, in a few words; "off". The text is valid until the next call. */
+const char *emulation_describe(void);
+
+#define EMULATION_FD 5 /* where programs that a rank starts must have the share_fd below */
+
+/* Starts the emulator on host number host of hosts, for this process and the programs that it
+ * starts. share_fd is the file of those that share the memory. Nothing if there is nothing to
+ * emulate. 0, or what emu_start returns. */
+int emulation_start(int share_fd, unsigned host, unsigned hosts);
+void emulation_stop(void);
+
+/* In the mode numa: binds the process to the nodes that compute; nodes are those that play far
+ * memory. 0, or -1 and a text. */
+int emulation_find_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX]);
+
+#endif
