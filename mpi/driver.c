@@ -42,6 +42,7 @@
 #define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
 #define FIRST_SIZE (64 * MIB) /* of a heap that may grow larger */
+#define RANK_SIZE (16 * MIB)  /* that a heap may grow to, for each rank */
 #define HINTS_START UINT64_C(0x200000000000)
 #define HINTS_END UINT64_C(0x500000000000)
 #define RANKS_MAX 4096
@@ -65,7 +66,6 @@ static const char *const verdicts[] = {[DRIVER_PASS] = "PASS",
                                        [DRIVER_FAIL] = "FAIL"};
 
 struct driver_options driver_options = {
-    .size = GIB,
     .duration_ns = 2 * BH_NS_PER_S,
     .warmup = 10,
     .repeat = 1,
@@ -124,7 +124,7 @@ static const bh_option_t common_options[] = {
      .kind = BH_OPTION_SIZE,
      .value = &driver_options.size,
      .argument = "SIZE",
-     .help = "size that the heap may grow to (default 1G)",
+     .help = "size that the heap may grow to (default 1G, or 16M a rank if that is more)",
      .min = 16 * MIB,
      .max = 16 * TIB},
     {.name = "nodes",
@@ -930,11 +930,14 @@ static void borrow_terminal(void)
     close(fd);
 }
 
-/* Takes all ranks if --ranks does not say how many. */
+/* Takes all ranks if --ranks does not say how many, and a heap that is large enough for them: a
+ * rank has slabs of its own in many sizes. */
 static int settle_ranks(int rank, int ranks)
 {
     bh_list_t *list = &driver_options.ranks;
 
+    if (driver_options.size == 0)
+        driver_options.size = (uint64_t)ranks * RANK_SIZE < GIB ? GIB : (uint64_t)ranks * RANK_SIZE;
     if (list->count == 0)
         *list = (bh_list_t){.count = 1, .items = {(uint64_t)ranks}};
     for (size_t i = 0; i < list->count; i++) {

@@ -560,17 +560,16 @@ static bool play_round(struct relocate *r)
 struct results {
     struct measures *sum;
     bh_hist_t *remap_ns;
-    double *rate; /* million elements a second */
+    double *walk_ns; /* an element */
     uint64_t inserted, removed, resized, migrated, rebuilt;
 };
 
 static void write_repetition(const struct relocate *r, struct results *results, uint64_t rounds)
 {
     const struct measures *sum = results->sum;
-    const double rate =
-        sum->walk_ns == 0 ? 0 : (double)sum->walked * 1e3 * r->group->ranks / (double)sum->walk_ns;
+    const double each = sum->walked == 0 ? 0 : (double)sum->walk_ns / (double)sum->walked;
 
-    results->rate[r->group->repetitions - 1] = rate;
+    results->walk_ns[r->group->repetitions - 1] = each;
     bh_hist_merge(results->remap_ns, &sum->remap_ns);
     results->inserted += sum->inserted;
     results->removed += sum->removed;
@@ -583,7 +582,7 @@ static void write_repetition(const struct relocate *r, struct results *results, 
         bh_count("repetition", r->group->repetitions),
         bh_count("rounds", rounds),
         bh_count("walked", sum->walked),
-        bh_real("walk_mnodes_per_s", rate, 3),
+        bh_real("walk_ns", each, 1),
         bh_count("remaps", bh_hist_count(&sum->remap_ns)),
         bh_count("remap_p50_ns", bh_hist_quantile(&sum->remap_ns, 0.5)),
         bh_count("remap_max_ns", bh_hist_max(&sum->remap_ns)),
@@ -598,13 +597,13 @@ static void write_repetition(const struct relocate *r, struct results *results, 
 
 static void write_line(const struct relocate *r, struct results *results)
 {
-    const bh_stats_t rate = bh_stats(results->rate, driver_options.repeat);
+    const bh_stats_t walk = bh_stats(results->walk_ns, driver_options.repeat);
     const bh_field_t fields[] = {
         bh_count("ranks", (uint64_t)r->group->ranks),
         bh_count("domains", (uint64_t)r->group->domains),
-        bh_real("walk_mnodes_per_s", rate.median, 3),
-        bh_real("walk_min", rate.min, 3),
-        bh_real("walk_max", rate.max, 3),
+        bh_real("walk_ns", walk.median, 1),
+        bh_real("walk_ns_min", walk.min, 1),
+        bh_real("walk_ns_max", walk.max, 1),
         bh_count("remaps", bh_hist_count(results->remap_ns)),
         bh_real("remap_p50_us", (double)bh_hist_quantile(results->remap_ns, 0.5) / 1e3, 1),
         bh_real("remap_max_us", (double)bh_hist_max(results->remap_ns) / 1e3, 1),
@@ -693,11 +692,11 @@ static void run(struct driver_group *group)
     r.mine = driver_alloc(1, sizeof *r.mine);
     results.sum = driver_alloc(1, sizeof *results.sum);
     results.remap_ns = driver_alloc(1, sizeof *results.remap_ns);
-    results.rate = driver_alloc(driver_options.repeat, sizeof *results.rate);
+    results.walk_ns = driver_alloc(driver_options.repeat, sizeof *results.walk_ns);
 
     play(&r, &results);
 
-    free(results.rate);
+    free(results.walk_ns);
     free(results.remap_ns);
     free(results.sum);
     free(r.mine);

@@ -9,7 +9,7 @@ run 0 "$driver" --capacities 1G,64G --blocks 1000,50000 --rounds 1 --json "$dir/
     --csv "$dir/results.csv"
 says '^RESULT: PASS$'
 is_json "$dir/json-lines"
-equals "lines of results" "$(grep -Ec '^(1024|65536),(1000|50000),' "$dir/results.csv")" 4
+equals "lines of results" "$(grep -Ec '^recovery,(1024|65536),(1000|50000),' "$dir/results.csv")" 4
 run 2 "$driver" --blocks none
 warns 'alps-bench-recovery: .*none'
 
@@ -22,7 +22,7 @@ equals "signature of the PNG" "$(head -c 4 "$dir/picture.png" | tail -c 3)" PNG
 for line in '1 GiB' '64 GiB' '5 ns a block'; do
     grep -q "$line" "$dir/picture.svg" || complain "the picture has no line of $line"
 done
-sed '/^[0-9]/d' "$dir/results.csv" >"$dir/empty.csv"
+sed '/^recovery/d' "$dir/results.csv" >"$dir/empty.csv"
 run 1 gnuplot -c "$picture" "$dir/empty.csv" "$dir/none"
 warns "$dir/empty.csv: holds no results"
 run 1 gnuplot -c "$picture" "$dir/absent.csv" "$dir/none"

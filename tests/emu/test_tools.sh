@@ -58,7 +58,7 @@ status=$?
 is_json "$dir/lines"
 says '^RESULT: (PASS|FAIL)$'
 for test in latency bandwidth loaded virtual sham; do
-    grep -q "^$test," "$dir/results.csv" || grep -q "left out: $test" "$dir/err" ||
+    grep -q "^validation,$test," "$dir/results.csv" || grep -q "left out: $test" "$dir/err" ||
         complain "no result of $test"
 done
 says ' virtual .* 0\.00 +0  within'
@@ -69,19 +69,19 @@ if ! command -v gnuplot >/dev/null; then
     echo "skipped emu.tools_picture: gnuplot is not installed"
     verdict
 fi
-printf '%s\n' '# cpu_model: X' '# base_ns: 100' '# rounds: 1' \
-    'test,series,unit,parameter,asked,got,error_percent,promised_percent,verdict,stolen_ticks' \
-    'latency,64 MiB,ns,300,300,301,0.33,3,within,0' \
-    'latency,64 MiB,ns,1000,1000,1001,0.1,3,within,0' \
-    'bandwidth,2 processes,GB/s,2,2,1.99,-0.5,5,within,0' \
-    'loaded,50 % reads,ns,30,672,670,-0.3,,-,0' >"$dir/known.csv"
+printf '%s\n' '# program: emu-validate' '# cpu_model: X' '# base_ns: 100' '# rounds: 1' \
+    'record,test,series,unit,parameter,asked,got,error_percent,promised_percent,verdict,stolen_ticks' \
+    'validation,latency,64 MiB,ns,300,300,301,0.33,3,within,0' \
+    'validation,latency,64 MiB,ns,1000,1000,1001,0.1,3,within,0' \
+    'validation,bandwidth,2 processes,GB/s,2,2,1.99,-0.5,5,within,0' \
+    'validation,loaded,50 % reads,ns,30,672,670,-0.3,,-,0' >"$dir/known.csv"
 run 0 gnuplot -c "$picture" "$dir/known.csv" "$dir/picture"
 equals "warnings of gnuplot" "$(cat "$dir/err")" ""
 equals "signature of the PNG" "$(head -c 4 "$dir/picture.png" | tail -c 3)" PNG
 for line in '64 MiB' '2 processes' '50 % reads' 'as asked'; do
     grep -q "$line" "$dir/picture.svg" || complain "the picture has no line of $line"
 done
-grep -Ev '^(latency|bandwidth|loaded),' "$dir/known.csv" >"$dir/empty.csv"
+grep -Ev '^validation,' "$dir/known.csv" >"$dir/empty.csv"
 run 1 gnuplot -c "$picture" "$dir/empty.csv" "$dir/none"
 warns "$dir/empty.csv: holds no results"
 run 1 gnuplot -c "$picture" "$dir/absent.csv" "$dir/none"
