@@ -65,7 +65,6 @@ static uint64_t max_size = 64 * KIB;
 static uint64_t interval_ns = 20 * BH_NS_PER_MS;
 static uint64_t commits = 25;
 static bool recovers;
-static bool inject_corruption;
 static bool inject_leak;
 
 static const bh_option_t options[] = {
@@ -114,10 +113,6 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_FLAG,
      .value = &recovers,
      .help = "recover the --heap that a killed job with --keep has left, and compare it"},
-    {.name = "inject-corruption",
-     .kind = BH_OPTION_FLAG,
-     .value = &inject_corruption,
-     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = "inject-leak",
      .kind = BH_OPTION_FLAG,
      .value = &inject_leak,
@@ -425,6 +420,21 @@ static void start_worker(struct crash *c, uint64_t worker)
     c->pids[worker] = pid < 0 ? 0 : pid;
 }
 
+/* A cell that a dead process had in hand becomes full or empty, as its place says. */
+static void settle(struct crash *c, uint64_t index)
+{
+    struct cell *cell = cell_at(c->journal, index);
+    alps_ptr_t published = load(&c->places[index]);
+
+    if (published == ALPS_NULL) {
+        put(cell, EMPTY);
+        return;
+    }
+    cell->ptr = published;
+    cell->size = alps_usable_size(c->group->heap, published);
+    put(cell, FULL);
+}
+
 /* The cells that a dead worker had in hand become full or empty, as their places say. At once
  * after the death: others may wait for them. */
 static void settle_cells(struct crash *c, uint64_t worker)
@@ -438,17 +448,11 @@ static void settle_cells(struct crash *c, uint64_t worker)
             (state & ~UINT64_C(255)) != holder)
             continue;
         alps_ptr_t published = load(&c->places[i]);
-        if (published == ALPS_NULL) {
-            put(cell, EMPTY);
-            continue;
-        }
-        if (kind_of(state) != ALLOCATING && published != cell->ptr)
+        if (kind_of(state) != ALLOCATING && published != ALPS_NULL && published != cell->ptr)
             driver_note(c->group, DRIVER_FAIL,
                         "block 0x%" PRIx64 " of a dead worker is published as 0x%" PRIx64,
                         cell->ptr, published);
-        cell->ptr = published;
-        cell->size = alps_usable_size(c->group->heap, published);
-        put(cell, FULL);
+        settle(c, i);
     }
 }
 
@@ -561,8 +565,7 @@ static void end_generation(struct crash *c, uint64_t worker)
     store(&seat_of(c, worker)->ending, ALPS_PERMANENT);
 }
 
-/* Returns the number of instances recovered. */
-static unsigned recover(struct crash *c)
+static struct alps_recovery recover(struct crash *c)
 {
     struct alps_recovery report = {.struct_size = sizeof report};
     int error = alps_recover(c->group->heap, &report);
@@ -570,7 +573,7 @@ static unsigned recover(struct crash *c)
     if (error != 0)
         driver_note(c->group, DRIVER_FAIL, "cannot recover: %s (%s)", alps_strerror(error),
                     alps_error_detail());
-    return report.count;
+    return report;
 }
 
 /* Somebody does something while a dead instance lies about. */
@@ -707,7 +710,7 @@ static bool play_round(struct crash *c)
 
     steps = steps_of_others(c, seat);
     start_ns = driver_clock_ns();
-    unsigned recovered = recover(c);
+    const unsigned recovered = recover(c).count;
     uint64_t elapsed_ns = driver_clock_ns() - start_ns;
     if (recovered > 0) { /* by us: others recover as well, and so does who opens the heap */
         bh_hist_record(&c->mine->recovery_ns, elapsed_ns / recovered);
@@ -775,13 +778,9 @@ static void compare(struct crash *c)
 {
     struct driver_group *group = c->group;
     struct block_list found = {0}, known = {0};
-    struct alps_check check = {.struct_size = sizeof check};
     size_t f = 0, k = 0;
 
-    int error = alps_heap_check(group->heap, &check);
-    if (error != 0)
-        driver_note(group, DRIVER_FAIL, "heap check: %s (%" PRIu64 " problems, the first: %s)",
-                    alps_strerror(error), check.problems, check.first);
+    driver_check_heap(group);
     for (uint64_t i = 0; i < c->journal->cells; i++) {
         const struct cell *cell = cell_at(c->journal, i);
         enum cell_kind kind = kind_of(cell->state);
@@ -838,7 +837,7 @@ static void verify(struct crash *c)
         if (kind_of(cell->state) != FULL || !cell->filled)
             continue;
         unsigned char *bytes = alps_deref(c->group->heap, cell->ptr);
-        if (inject_corruption)
+        if (driver_options.inject_corruption)
             bytes[cell->size / 2] ^= 1;
         size_t wrong =
             bh_pattern_verify(bytes, cell->size, c->journal->seed, cell->owner, cell->serial);
@@ -847,6 +846,17 @@ static void verify(struct crash *c)
                         "block 0x%" PRIx64 " of %" PRIu64 " bytes: byte %zu is wrong, 0x%02x",
                         cell->ptr, cell->size, wrong, bytes[wrong]);
     }
+}
+
+/* While nobody works: blocks and contents. False, in all ranks, if something is wrong. */
+static bool examine(struct crash *c)
+{
+    if (c->group->domain_rank == 0)
+        compare(c);
+    if (!driver_agree(c->group))
+        return false;
+    verify(c);
+    return driver_agree(c->group);
 }
 
 /* All workers die. False, in all ranks, if one has failed. */
@@ -858,18 +868,13 @@ static bool crash_job(struct crash *c)
         return false;
     if (c->group->domain_rank == 0) {
         uint64_t start_ns = driver_clock_ns();
-        c->mine->job_recovered = recover(c);
+        c->mine->job_recovered = recover(c).count;
         c->mine->job_recovery_ns = driver_clock_ns() - start_ns;
         if (inject_leak)
             alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
     }
     for (int pass = 0; pass < 2; pass++) {
-        if (!driver_agree(c->group))
-            return false;
-        if (c->group->domain_rank == 0)
-            compare(c);
-        verify(c);
-        if (!driver_agree(c->group))
+        if (!driver_agree(c->group) || !examine(c))
             return false;
         for (uint64_t i = 0; i < workers && pass == 0; i++)
             end_generation(c, i);
@@ -1046,14 +1051,9 @@ static bool make_places(struct crash *c)
  * has taken away the place and not yet the cell, or neither. */
 static void settle_all(struct crash *c)
 {
-    for (uint64_t i = 0; i < c->journal->cells; i++) {
-        struct cell *cell = cell_at(c->journal, i);
-        if (kind_of(cell->state) > FULL) {
-            cell->ptr = c->places[i];
-            cell->size = cell->ptr == ALPS_NULL ? 0 : alps_usable_size(c->group->heap, cell->ptr);
-            put(cell, cell->ptr == ALPS_NULL ? EMPTY : FULL);
-        }
-    }
+    for (uint64_t i = 0; i < c->journal->cells; i++)
+        if (kind_of(cell_at(c->journal, i)->state) > FULL)
+            settle(c, i);
 }
 
 /* Frees in bulk whatever is neither open nor committed. */
@@ -1090,10 +1090,8 @@ static void free_generations(struct crash *c)
 /* On the domain's first rank. Opening the heap has taken in most of the dead. */
 static void take_in(struct crash *c)
 {
-    struct alps_recovery report = {.struct_size = sizeof report};
+    const struct alps_recovery report = recover(c);
 
-    if (alps_recover(c->group->heap, &report) != 0)
-        driver_note(c->group, DRIVER_FAIL, "cannot recover: %s", alps_error_detail());
     if (report.live > (unsigned)c->group->domain_ranks)
         driver_note(c->group, DRIVER_FAIL,
                     "%u processes of another job still have the heap open: wait for their end",
@@ -1117,18 +1115,15 @@ static void write_takeover(const struct crash *c, const struct measures *sum)
 /* The heap is compared before the dead generations are freed, after it, and when it is empty. */
 static void take_over(struct driver_group *group)
 {
-    struct crash c = {.group = group, .mine = driver_alloc(1, sizeof *c.mine)};
-    struct measures *sum = driver_alloc(1, sizeof *sum);
-    struct stat status;
+    struct crash c = {.group = group, .journal_bytes = sizeof *c.journal};
 
-    c.journal = driver_share(group, 1, &c.journal_fd);
+    c.journal = driver_share(group, &c.journal_bytes, &c.journal_fd);
     if (c.journal == NULL)
-        goto end;
-    munmap(c.journal, 1);
-    c.journal_bytes = fstat(c.journal_fd, &status) == 0 ? (size_t)status.st_size : 0;
-    c.journal = mmap(NULL, c.journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c.journal_fd, 0);
-    if (c.journal == MAP_FAILED || c.journal->magic != JOURNAL_MAGIC ||
-        c.journal->seats > SEATS_MAX || c.journal->cells > c.journal_bytes / sizeof(struct cell) ||
+        return;
+    struct measures *sum = driver_alloc(1, sizeof *sum);
+    c.mine = driver_alloc(1, sizeof *c.mine);
+    if (c.journal->magic != JOURNAL_MAGIC || c.journal->seats > SEATS_MAX ||
+        c.journal->cells > c.journal_bytes / sizeof(struct cell) ||
         journal_size(c.journal->seats, c.journal->cells) > c.journal_bytes ||
         alps_usable_size(group->heap, c.journal->places) < c.journal->cells * sizeof(alps_ptr_t))
         driver_note(group, DRIVER_FAIL,
@@ -1141,11 +1136,7 @@ static void take_over(struct driver_group *group)
             settle_all(&c);
         }
         for (int pass = 0; pass < 3 && driver_agree(group); pass++) {
-            if (group->domain_rank == 0)
-                compare(&c);
-            if (driver_agree(group))
-                verify(&c);
-            if (!driver_agree(group))
+            if (!examine(&c))
                 break;
             if (pass == 0 && group->domain_rank == 0) {
                 if (alps_commit(group->heap, c.journal->generation) != 0) /* only the places */
@@ -1160,12 +1151,10 @@ static void take_over(struct driver_group *group)
         if (driver_agree(group) && group->rank == 0)
             write_takeover(&c, sum);
     }
-    if (c.journal != MAP_FAILED)
-        munmap(c.journal, c.journal_bytes);
-    close(c.journal_fd);
-end:
-    free(sum);
     free(c.mine);
+    free(sum);
+    munmap(c.journal, c.journal_bytes);
+    close(c.journal_fd);
 }
 
 static void run(struct driver_group *group)
@@ -1180,7 +1169,7 @@ static void run(struct driver_group *group)
     struct results results = {0};
 
     c.journal_bytes = journal_size(seats, cells);
-    c.journal = driver_share(group, c.journal_bytes, &c.journal_fd);
+    c.journal = driver_share(group, &c.journal_bytes, &c.journal_fd);
     if (c.journal == NULL)
         return;
     if (group->domain_rank == 0) {

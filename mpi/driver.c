@@ -158,6 +158,10 @@ static const bh_option_t common_options[] = {
      .value = &driver_options.csv,
      .argument = "FILE",
      .help = "likewise as CSV"},
+    {.name = "inject-corruption",
+     .kind = BH_OPTION_FLAG,
+     .value = &driver_options.inject_corruption,
+     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = "help",
      .letter = 'h',
      .kind = BH_OPTION_FLAG,
@@ -316,13 +320,24 @@ bool driver_is_simulated(void)
     return emulation_options.profile != NULL && emulation_options.mode == EMULATION_VIRTUAL;
 }
 
+static void reduce(const struct driver_group *group, int64_t *numbers, int count, MPI_Op operation)
+{
+    MPI_Request request;
+
+    MPI_Iallreduce(MPI_IN_PLACE, numbers, count, MPI_INT64_T, operation, group->comm, &request);
+    driver_wait(group, &request);
+}
+
+void driver_max(const struct driver_group *group, int64_t *numbers, int count)
+{
+    reduce(group, numbers, count, MPI_MAX);
+}
+
 bool driver_agree(struct driver_group *group)
 {
     int64_t words[] = {group->verdict, (int64_t)driver_clock_ns()};
-    MPI_Request request;
 
-    MPI_Iallreduce(MPI_IN_PLACE, words, 2, MPI_INT64_T, MPI_MAX, group->comm, &request);
-    driver_wait(group, &request);
+    driver_max(group, words, 2);
     group->verdict = (int)words[0];
     emu_wait_until((uint64_t)words[1]);
     return group->verdict == DRIVER_PASS;
@@ -335,15 +350,6 @@ static void spread(const struct driver_group *group, int root, void *bytes, size
 
     MPI_Ibcast(bytes, (int)size, MPI_CHAR, root, group->comm, &request);
     driver_wait(group, &request);
-}
-
-static int64_t reduce(const struct driver_group *group, int64_t number, MPI_Op operation)
-{
-    MPI_Request request;
-
-    MPI_Iallreduce(MPI_IN_PLACE, &number, 1, MPI_INT64_T, operation, group->comm, &request);
-    driver_wait(group, &request);
-    return number;
 }
 
 /* Rank 0 prints what the ranks have found. */
@@ -484,7 +490,8 @@ static void prove_sharing(struct driver_group *group, const struct invitation *i
 
     if (joined)
         __atomic_fetch_add(&probe->joined, 1, __ATOMIC_ACQ_REL);
-    int64_t members = reduce(group, joined, MPI_SUM);
+    int64_t members = joined;
+    reduce(group, &members, 1, MPI_SUM);
     if (group->rank == leader &&
         __atomic_load_n(&probe->joined, __ATOMIC_ACQUIRE) == (uint64_t)members)
         __atomic_store_n(&probe->answer, ~invitation->secret, __ATOMIC_RELEASE);
@@ -514,7 +521,9 @@ static bool find_domains(const struct driver_program *program, struct driver_gro
     if (emulation_find_nodes(&far_nodes, problem) != 0)
         driver_note(group, DRIVER_SKIP, "%s", problem);
     while (driver_agree(group)) {
-        int leader = (int)reduce(group, group->heap == NULL ? group->rank : group->ranks, MPI_MIN);
+        int64_t first = group->heap == NULL ? group->rank : group->ranks;
+        reduce(group, &first, 1, MPI_MIN);
+        const int leader = (int)first;
         if (leader == group->ranks)
             break;
         const bool waits = group->heap == NULL;
@@ -568,15 +577,15 @@ static void compare_addresses(struct driver_group *group)
     free(all);
 }
 
-/* A file beside the domain's heap, open in all of its ranks; the name goes at once, unless it stays
- * with the heap. -1 in all ranks of the group if that fails in one. */
+/* A file beside the domain's heap, open in all of its ranks; its name stays. -1 in all ranks of the
+ * group if that fails in one. */
 static int share_file(struct driver_group *group, struct name *name, const char *suffix,
-                      off_t length)
+                      off_t length, bool exists)
 {
     int fd = -1;
 
     stpcpy(stpcpy(name->path, heap_name.path), suffix); /* name_heap left room */
-    if (group->domain_rank == 0 && !(driver_options.existing && name == &shared_name)) {
+    if (group->domain_rank == 0 && !exists) {
         int error = create_named(name, create_shared_file, &length);
         if (error != 0)
             driver_note(group, DRIVER_FAIL, "cannot create %s: %s", name->path, strerror(-error));
@@ -586,14 +595,7 @@ static int share_file(struct driver_group *group, struct name *name, const char 
         if (fd < 0)
             driver_note(group, DRIVER_FAIL, "cannot open %s: %s", name->path, strerror(errno));
     }
-    bool all_have_it = driver_agree(group);
-    if (name == &shared_name && driver_options.keep)
-        name->is_ours = 0;
-    else if (name == &shared_name && driver_options.existing)
-        name->is_ours = group->domain_rank == 0;
-    else
-        remove_name(name);
-    if (all_have_it || fd < 0)
+    if (driver_agree(group) || fd < 0)
         return fd;
     close(fd);
     return -1;
@@ -602,7 +604,8 @@ static int share_file(struct driver_group *group, struct name *name, const char 
 /* One after the other: the first measures the machine for all, which needs a quiet one. */
 static void start_emulation(struct driver_group *group)
 {
-    group->emulation_fd = share_file(group, &emulation_name, EMULATION_SUFFIX, 0);
+    group->emulation_fd = share_file(group, &emulation_name, EMULATION_SUFFIX, 0, false);
+    remove_name(&emulation_name);
     for (int turn = 0; turn < 2 && driver_agree(group); turn++) {
         if ((group->domain_rank == 0) != (turn == 0))
             continue;
@@ -630,25 +633,32 @@ static bool open_heap(const struct driver_program *program, struct driver_group 
     return driver_agree(group);
 }
 
-void *driver_share(struct driver_group *group, size_t size, int *fd)
+void *driver_share(struct driver_group *group, size_t *size, int *fd)
 {
-    const off_t length = (off_t)((size + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT);
+    const off_t length = (off_t)((*size + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT);
     void *memory = MAP_FAILED;
-
-    *fd = share_file(group, &shared_name, SHARED_SUFFIX, length);
     struct stat status;
+
+    *fd = share_file(group, &shared_name, SHARED_SUFFIX, length, driver_options.existing);
+    if (driver_options.keep)
+        shared_name.is_ours = 0;
+    else if (driver_options.existing)
+        shared_name.is_ours = group->domain_rank == 0;
+    else
+        remove_name(&shared_name);
     if (*fd >= 0 && (fstat(*fd, &status) != 0 || status.st_size < length)) {
         driver_note(group, DRIVER_FAIL, "%s is too short", shared_name.path);
-        size = 0;
+    } else if (*fd >= 0) {
+        if (driver_options.existing)
+            *size = (size_t)status.st_size;
+        memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+        if (memory == MAP_FAILED)
+            driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
     }
-    if (*fd >= 0 && size > 0)
-        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-    if (*fd >= 0 && size > 0 && memory == MAP_FAILED)
-        driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
     if (driver_agree(group))
         return memory;
     if (memory != MAP_FAILED)
-        munmap(memory, size);
+        munmap(memory, *size);
     if (*fd >= 0)
         close(*fd);
     return NULL;
@@ -723,16 +733,22 @@ bool driver_is_last(struct driver_group *group, uint64_t round)
     return last != 0;
 }
 
-void driver_inspect(struct driver_group *group, uint64_t blocks)
+void driver_check_heap(struct driver_group *group)
 {
     struct alps_check check = {.struct_size = sizeof check};
-    struct alps_stats stats = {.struct_size = sizeof stats};
 
     int error = alps_heap_check(group->heap, &check);
     if (error != 0)
         driver_note(group, DRIVER_FAIL, "heap check: %s (%llu problems, the first: %s)",
                     alps_strerror(error), (unsigned long long)check.problems, check.first);
-    error = alps_heap_stats(group->heap, &stats);
+}
+
+void driver_inspect(struct driver_group *group, uint64_t blocks)
+{
+    struct alps_stats stats = {.struct_size = sizeof stats};
+
+    driver_check_heap(group);
+    int error = alps_heap_stats(group->heap, &stats);
     if (error != 0)
         driver_note(group, DRIVER_FAIL, "heap statistics: %s (%s)", alps_strerror(error),
                     alps_error_detail());
@@ -862,7 +878,7 @@ static const char *check_options(const struct driver_program *program)
     if (driver_options.keep && driver_options.ranks.count > 1)
         return "--keep leaves one heap: give one number of --ranks";
     const char *problem = emulation_check();
-    return problem != NULL ? problem : program->check_options();
+    return problem != NULL || program->check_options == NULL ? problem : program->check_options();
 }
 
 static void print_help(const struct driver_program *program, const bh_option_t *options)

@@ -46,6 +46,7 @@ struct driver_options {
     uint64_t warmup;      /* rounds before the first repetition */
     uint64_t repeat;      /* repetitions */
     uint64_t seed;
+    bool inject_corruption; /* for tests: the driver spoils a byte */
     const char *json;
     const char *csv;
     bool help;
@@ -75,7 +76,7 @@ struct driver_program {
     const char *purpose;
     const bh_option_t *options;             /* beyond the common ones */
     unsigned (*openings)(void);             /* of the heap by a rank and what it starts; NULL: 1 */
-    const char *(*check_options)(void);     /* NULL, or what is wrong with the options as a whole */
+    const char *(*check_options)(void);     /* what is wrong with the options; may be NULL */
     unsigned (*runs)(void);                 /* of --repeat repetitions in a group; NULL: 1 */
     size_t (*describe)(bh_field_t *fields); /* for the record of the machine, at most 8 fields */
     void (*run)(struct driver_group *group);
@@ -103,9 +104,9 @@ bool driver_agree(struct driver_group *group);
 void *driver_alloc(size_t count, size_t size);
 
 /* Zeroed memory that all ranks of a domain share, outside of the heap, in a file beside it that has
- * no name any more. *fd is that file. NULL in all ranks of the group if that fails in one. All of
- * them call it; each gives it back by munmap and close. */
-void *driver_share(struct driver_group *group, size_t size, int *fd);
+ * no name any more. Of an existing one *size becomes its size. *fd is that file. NULL in all ranks
+ * of the group if that fails in one. All of them call it; each gives it back by munmap and close. */
+void *driver_share(struct driver_group *group, size_t *size, int *fd);
 
 /* A repetition begins. */
 void driver_begin(struct driver_group *group);
@@ -117,7 +118,11 @@ bool driver_is_over(struct driver_group *group, uint64_t round);
 /* Whether the repetition ends with this round, for all ranks of the group. */
 bool driver_is_last(struct driver_group *group, uint64_t round);
 
-/* While all are quiet, for one rank of each domain: the heap is sound, and has so many blocks. */
+/* The largest of each number, in all ranks of the group. */
+void driver_max(const struct driver_group *group, int64_t *numbers, int count);
+
+/* While all are quiet, for one rank of each domain: the heap is sound; and has so many blocks. */
+void driver_check_heap(struct driver_group *group);
 void driver_inspect(struct driver_group *group, uint64_t blocks);
 
 /* For rank 0: a record for JSON and CSV, and one that is a line of the table as well. */

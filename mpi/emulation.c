@@ -20,7 +20,6 @@
 
 struct emulation_options emulation_options;
 const char *const emulation_modes[] = {"spin", "virtual", "numa", NULL};
-static const enum emu_mode modes[] = {EMU_SPIN, EMU_VIRTUAL, EMU_NUMA};
 
 static bool is_wanted(void)
 {
@@ -90,7 +89,7 @@ int emulation_start(int share_fd, unsigned host, unsigned hosts)
     snprintf(share, sizeof share, "/proc/self/fd/%d", share_fd);
     const struct emu_options options = {
         .struct_size = sizeof options,
-        .mode = modes[emulation_options.mode],
+        .mode = emulation_options.mode == EMULATION_VIRTUAL ? EMU_VIRTUAL : EMU_SPIN,
         .profile = emulation_options.profile,
         .share = share,
         .host = host,

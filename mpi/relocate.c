@@ -39,7 +39,6 @@ static uint64_t structures = 3;
 static uint64_t elements = 1000;
 static uint64_t changes = 100;
 static uint64_t moves = 25;
-static bool inject_corruption;
 
 static const bh_option_t options[] = {
     {.name = "structures",
@@ -69,10 +68,6 @@ static const bh_option_t options[] = {
      .argument = "PERCENT",
      .help = "walks before which the rank moves its mapping (default 25)",
      .max = 100},
-    {.name = "inject-corruption",
-     .kind = BH_OPTION_FLAG,
-     .value = &inject_corruption,
-     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = NULL},
 };
 
@@ -98,6 +93,7 @@ struct expected {
     uint64_t serial; /* of the next element */
 };
 
+/* Nothing but words, so that they can be added up. */
 struct measures {
     bh_hist_t remap_ns;
     uint64_t walked, walk_ns;
@@ -549,7 +545,7 @@ static bool play_round(struct relocate *r)
     if (!driver_agree(r->group))
         return false;
     for_each_held(r, handle);
-    if (inject_corruption)
+    if (driver_options.inject_corruption)
         for_each_held(r, spoil);
     r->round++;
     return true;
@@ -558,10 +554,9 @@ static bool play_round(struct relocate *r)
 /* ---- repetitions ---------------------------------------------------------------------------- */
 
 struct results {
-    struct measures *sum;
-    bh_hist_t *remap_ns;
-    double *walk_ns; /* an element */
-    uint64_t inserted, removed, resized, migrated, rebuilt;
+    struct measures *sum; /* of all ranks, in one repetition */
+    struct measures *all; /* in all repetitions */
+    double *walk_ns;      /* an element */
 };
 
 static void write_repetition(const struct relocate *r, struct results *results, uint64_t rounds)
@@ -570,12 +565,8 @@ static void write_repetition(const struct relocate *r, struct results *results, 
     const double each = sum->walked == 0 ? 0 : (double)sum->walk_ns / (double)sum->walked;
 
     results->walk_ns[r->group->repetitions - 1] = each;
-    bh_hist_merge(results->remap_ns, &sum->remap_ns);
-    results->inserted += sum->inserted;
-    results->removed += sum->removed;
-    results->resized += sum->resized;
-    results->migrated += sum->migrated;
-    results->rebuilt += sum->rebuilt;
+    for (int i = 0; i < MEASURES_WORDS; i++)
+        ((uint64_t *)results->all)[i] += ((const uint64_t *)sum)[i];
     const bh_field_t fields[] = {
         bh_count("ranks", (uint64_t)r->group->ranks),
         bh_count("domains", (uint64_t)r->group->domains),
@@ -604,14 +595,14 @@ static void write_line(const struct relocate *r, struct results *results)
         bh_real("walk_ns", walk.median, 1),
         bh_real("walk_ns_min", walk.min, 1),
         bh_real("walk_ns_max", walk.max, 1),
-        bh_count("remaps", bh_hist_count(results->remap_ns)),
-        bh_real("remap_p50_us", (double)bh_hist_quantile(results->remap_ns, 0.5) / 1e3, 1),
-        bh_real("remap_max_us", (double)bh_hist_max(results->remap_ns) / 1e3, 1),
-        bh_count("inserted", results->inserted),
-        bh_count("removed", results->removed),
-        bh_count("resized", results->resized),
-        bh_count("migrated", results->migrated),
-        bh_count("rebuilt", results->rebuilt),
+        bh_count("remaps", bh_hist_count(&results->all->remap_ns)),
+        bh_real("remap_p50_us", (double)bh_hist_quantile(&results->all->remap_ns, 0.5) / 1e3, 1),
+        bh_real("remap_max_us", (double)bh_hist_max(&results->all->remap_ns) / 1e3, 1),
+        bh_count("inserted", results->all->inserted),
+        bh_count("removed", results->all->removed),
+        bh_count("resized", results->all->resized),
+        bh_count("migrated", results->all->migrated),
+        bh_count("rebuilt", results->all->rebuilt),
     };
     driver_write_line("summary", fields, sizeof fields / sizeof fields[0]);
 }
@@ -685,19 +676,19 @@ static void run(struct driver_group *group)
     struct results results = {0};
 
     r.expected_bytes = r.count * sizeof *r.expected;
-    r.expected = driver_share(group, r.expected_bytes, &r.expected_fd);
+    r.expected = driver_share(group, &r.expected_bytes, &r.expected_fd);
     if (r.expected == NULL)
         return;
     bh_rng_seed(&r.rng, driver_options.seed, (uint64_t)group->rank);
     r.mine = driver_alloc(1, sizeof *r.mine);
     results.sum = driver_alloc(1, sizeof *results.sum);
-    results.remap_ns = driver_alloc(1, sizeof *results.remap_ns);
+    results.all = driver_alloc(1, sizeof *results.all);
     results.walk_ns = driver_alloc(driver_options.repeat, sizeof *results.walk_ns);
 
     play(&r, &results);
 
     free(results.walk_ns);
-    free(results.remap_ns);
+    free(results.all);
     free(results.sum);
     free(r.mine);
     free(r.seen);
@@ -706,11 +697,6 @@ static void run(struct driver_group *group)
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */
-
-static const char *check_options(void)
-{
-    return NULL;
-}
 
 static size_t describe(bh_field_t *fields)
 {
@@ -727,7 +713,6 @@ static const struct driver_program program = {
     .name = "alps-mpi-relocate",
     .purpose = "Ranks move the heap while they walk and change each other's linked structures.",
     .options = options,
-    .check_options = check_options,
     .describe = describe,
     .run = run,
 };

@@ -41,7 +41,6 @@ static uint64_t chunk_size = 64 * KIB;
 static uint64_t keys = 100000;
 static double skew;
 static bool vary;
-static bool inject_corruption;
 
 static const bh_option_t options[] = {
     {.name = "record-size",
@@ -83,10 +82,6 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_FLAG,
      .value = &vary,
      .help = "lengths from half to one and a half of --record-size"},
-    {.name = "inject-corruption",
-     .kind = BH_OPTION_FLAG,
-     .value = &inject_corruption,
-     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = NULL},
 };
 
@@ -296,11 +291,11 @@ static void send_records(struct shuffle *s)
 
 /* ---- a round -------------------------------------------------------------------------------- */
 
-static void spoil(struct shuffle *s, enum way way)
+static void spoil(struct shuffle *s)
 {
     for (int from = 0; from < s->group->ranks; from++) {
         struct chunk *chunk = alps_deref(s->group->heap, s->in[from].first);
-        if (way == HEAP && chunk != NULL) {
+        if (chunk != NULL) {
             chunk->records[chunk->used / 2] ^= 1;
             return;
         }
@@ -355,8 +350,8 @@ static bool play(struct shuffle *s, enum way way)
     at[EXCHANGE] = driver_clock_ns();
     exchange(s, way);
     at[REDUCE] = driver_clock_ns();
-    if (inject_corruption && s->group->rank == 0)
-        spoil(s, way);
+    if (driver_options.inject_corruption && way == HEAP && s->group->rank == 0)
+        spoil(s);
     reduce(s);
     at[PHASES] = driver_clock_ns();
 
@@ -364,9 +359,7 @@ static bool play(struct shuffle *s, enum way way)
     int64_t words[PHASES + 2] = {-(int64_t)at[MAP], (int64_t)at[PHASES]};
     for (int phase = 0; phase < PHASES; phase++)
         words[2 + phase] = (int64_t)(at[phase + 1] - at[phase]);
-    MPI_Request request;
-    MPI_Iallreduce(MPI_IN_PLACE, words, PHASES + 2, MPI_INT64_T, MPI_MAX, s->group->comm, &request);
-    driver_wait(s->group, &request);
+    driver_max(s->group, words, PHASES + 2);
     s->total_ns[way] += (uint64_t)(words[0] + words[1]);
     for (int phase = 0; phase < PHASES; phase++)
         s->phase_ns[way][phase] += (uint64_t)words[2 + phase];
@@ -455,13 +448,11 @@ static void write_line(const struct shuffle *s, struct results *results)
     driver_write_line("summary", fields, sizeof fields / sizeof fields[0]);
 }
 
-static void draw_input(struct shuffle *s)
+static void draw_input(struct shuffle *s, const bh_zipf_t *zipf)
 {
     const uint64_t most = s->record_size / WORD;
-    bh_zipf_t zipf;
     bh_rng_t rng;
 
-    bh_zipf_start(&zipf, keys, skew);
     bh_rng_seed(&rng, driver_options.seed, (uint64_t)s->group->rank);
     s->records = bytes / s->record_size == 0 ? 1 : bytes / s->record_size;
     s->input = driver_alloc(s->records, sizeof *s->input);
@@ -469,14 +460,14 @@ static void draw_input(struct shuffle *s)
         struct input *input = &s->input[i];
         uint64_t words = vary ? bh_rng_between(&rng, most / 2, most + most / 2) : most;
         words = words < HEADER_WORDS + 1 ? HEADER_WORDS + 1 : words;
-        input->key = bh_zipf_draw(&zipf, &rng);
+        input->key = bh_zipf_draw(zipf, &rng);
         input->words = (uint32_t)words;
         input->to = (uint32_t)(bh_mix64(input->key + 1) % (uint64_t)s->group->ranks);
         s->input_bytes += words * WORD;
     }
 }
 
-static void run_size(struct driver_group *group, uint64_t record_size)
+static void run_size(struct driver_group *group, uint64_t record_size, const bh_zipf_t *zipf)
 {
     const size_t ranks = (size_t)group->ranks;
     struct shuffle s = {.group = group, .record_size = record_size};
@@ -485,7 +476,7 @@ static void run_size(struct driver_group *group, uint64_t record_size)
     bool good = true;
 
     group->repetitions = 0;
-    draw_input(&s);
+    draw_input(&s, zipf);
     s.is_near = driver_alloc(ranks, sizeof *s.is_near);
     s.out = driver_alloc(ranks, sizeof *s.out);
     s.in = driver_alloc(ranks, sizeof *s.in);
@@ -525,9 +516,12 @@ static void run_size(struct driver_group *group, uint64_t record_size)
 
 static void run(struct driver_group *group)
 {
+    bh_zipf_t zipf;
+
+    bh_zipf_start(&zipf, keys, skew);
     for (size_t i = 0; i < record_sizes.count; i++)
         if (driver_agree(group))
-            run_size(group, record_sizes.items[i]);
+            run_size(group, record_sizes.items[i], &zipf);
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */

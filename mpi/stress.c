@@ -65,7 +65,6 @@ static uint64_t min_size = 16;
 static uint64_t max_size = 4 * KIB;
 static uint64_t large_size = KIB * KIB;
 static uint64_t remote_frees = 50;
-static bool inject_corruption;
 
 /* What sizes_file says: blocks of least..most bytes, in below of the total weight. */
 static struct size_class {
@@ -124,10 +123,6 @@ static const bh_option_t options[] = {
      .argument = "PERCENT",
      .help = "frees of all-to-all and large by another than the owner (default 50)",
      .max = 100},
-    {.name = "inject-corruption",
-     .kind = BH_OPTION_FLAG,
-     .value = &inject_corruption,
-     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = NULL},
 };
 
@@ -274,10 +269,8 @@ static void settle(struct stress *s, uint64_t start_ns, bool *last)
 {
     /* The maximum of a negated start is the earliest one. */
     int64_t words[] = {-(int64_t)start_ns, (int64_t)driver_clock_ns(), *last};
-    MPI_Request request;
 
-    MPI_Iallreduce(MPI_IN_PLACE, words, 3, MPI_INT64_T, MPI_MAX, s->group->comm, &request);
-    driver_wait(s->group, &request);
+    driver_max(s->group, words, 3);
     emu_wait_until((uint64_t)words[1]);
     if (!times_each_call(s))
         bh_hist_record(s->churn_ns, (uint64_t)(words[0] + words[1]));
@@ -328,7 +321,7 @@ static void publish(struct stress *s)
     MPI_Ialltoallv(s->retired, s->out.counts, s->out.offsets, MPI_UINT64_T, s->published,
                    s->in.counts, s->in.offsets, MPI_UINT64_T, s->group->domain, &request);
     driver_wait(s->group, &request);
-    if (!inject_corruption || s->rounds > 0 || s->in.blocks == 0 ||
+    if (!driver_options.inject_corruption || s->rounds > 0 || s->in.blocks == 0 ||
         s->group->rank != s->group->ranks - 1)
         return;
     unsigned char *bytes = alps_deref(s->group->heap, s->published[0].ptr);

@@ -28,11 +28,6 @@ heaps() {
 }
 heaps_before=$(heaps)
 
-# lines PATTERN FILE: how many lines match.
-lines() {
-    grep -Ec -- "$1" "$2"
-}
-
 # start OPTION...: starts a job of three ranks that would take long, waits until it works, and sets
 # job.
 start() {
@@ -44,6 +39,17 @@ start() {
         kill -0 "$job" 2>/dev/null || break
         sleep 0.02
     done
+}
+
+# kill_ranks PATTERN: all of them at once, when the statistics of the heap $dir/kept match.
+kill_ranks() {
+    until "$tool" stat --json "$dir/kept" 2>/dev/null | grep -q "$1"; do
+        kill -0 "$job" 2>/dev/null || break
+        sleep 0.05
+    done
+    pkill -KILL -P "$job" -f "$driver --duration 100s"
+    wait "$job"
+    job=
 }
 
 # ends: the job does, not as if all were well, and nothing is left of it.

@@ -139,13 +139,7 @@ rm "$dir/foreign" "$dir/foreign.shared"
 killed_job() {
     start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --keep
     sleep "0.$((RANDOM % 9))"
-    until "$tool" stat --json "$dir/kept" 2>/dev/null | grep -q '"live_blocks":[1-9][0-9]'; do
-        kill -0 "$job" 2>/dev/null || break
-        sleep 0.05
-    done
-    pkill -KILL -P "$job" -f "$driver --duration 100s"
-    wait "$job"
-    job=
+    kill_ranks '"live_blocks":[1-9][0-9]'
     while pgrep -f "$name --worker" >/dev/null; do # they die with their ranks
         sleep 0.05
     done

@@ -9,10 +9,6 @@ export TMPDIR=$dir/tmp
 mkdir "$TMPDIR"
 out=$dir/out.d
 
-lines() {
-    grep -Ec -- "$1" "$2"
-}
-
 # is_picture FILE [TEXT]: PNG, or SVG with the text in it.
 is_picture() {
     checks=$((checks + 1))

@@ -245,13 +245,7 @@ dies_well --blocks 1000
 
 # A heap that is to be kept outlives all ranks.
 start --blocks 1000 --heap "$dir/kept" --keep
-until "$tool" stat --json "$dir/kept" 2>/dev/null | grep -q '"live_blocks":[1-9].*"instances":3'; do
-    kill -0 "$job" 2>/dev/null || break
-    sleep 0.05
-done
-pkill -KILL -P "$job" -f "$driver --duration 100s"
-wait "$job"
-job=
+kill_ranks '"live_blocks":[1-9].*"instances":3'
 run 0 "$tool" recover --json "$dir/kept"
 equals "ranks recovered" "$(field recovered)" 3
 run 0 "$tool" check "$dir/kept"

@@ -73,6 +73,11 @@ field() {
     sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" "$dir/out" | head -1
 }
 
+# lines PATTERN FILE: how many lines match.
+lines() {
+    grep -Ec -- "$1" "$2"
+}
+
 # equals WHAT GOT WANTED
 equals() {
     checks=$((checks + 1))
