@@ -105,7 +105,8 @@ void *driver_alloc(size_t count, size_t size);
 
 /* Zeroed memory that all ranks of a domain share, outside of the heap, in a file beside it that has
  * no name any more. Of an existing one *size becomes its size. *fd is that file. NULL in all ranks
- * of the group if that fails in one. All of them call it; each gives it back by munmap and close. */
+ * of the group if that fails in one. All of them call it; each gives it back by munmap and close.
+ */
 void *driver_share(struct driver_group *group, size_t *size, int *fd);
 
 /* A repetition begins. */
