@@ -383,8 +383,6 @@ static int share_verdict(int verdict)
 
 /* ---- groups -------------------------------------------------------------------------------- */
 
-static bh_list_t far_nodes; /* with --emu-mode numa: those that play far memory */
-
 /* The path of the heap into heap_name. False if it is too long. */
 static bool name_heap(void)
 {
@@ -403,7 +401,7 @@ static void create_heap(const struct driver_program *program, struct driver_grou
 {
     const unsigned openings =
         (unsigned)group->ranks * (program->openings ? program->openings() : 1);
-    const bh_list_t *list = driver_options.nodes.count > 0 ? &driver_options.nodes : &far_nodes;
+    const bh_list_t *list = &driver_options.nodes;
     int nodes[BH_LIST_MAX];
 
     for (size_t i = 0; i < list->count; i++)
@@ -518,7 +516,7 @@ static bool find_domains(const struct driver_program *program, struct driver_gro
     char problem[BH_ERROR_MAX];
 
     group->domains = 0;
-    if (emulation_find_nodes(&far_nodes, problem) != 0)
+    if (emulation_settle_nodes(&driver_options.nodes, problem) != 0)
         driver_note(group, DRIVER_SKIP, "%s", problem);
     while (driver_agree(group)) {
         int64_t first = group->heap == NULL ? group->rank : group->ranks;

@@ -37,7 +37,8 @@ enum driver_verdict { DRIVER_PASS, DRIVER_SKIP, DRIVER_USAGE, DRIVER_FAIL };
 struct driver_options {
     const char *heap;     /* path of the heap; NULL: a name of our own in /dev/shm */
     uint64_t size;        /* bytes that the heap may grow to; 0 before MPI_Init: by the ranks */
-    bh_list_t nodes;      /* NUMA nodes that the heap's zones lie on; none: anywhere */
+    bh_list_t nodes;      /* NUMA nodes that the heap's zones lie on; none: anywhere.
+                             Before the groups none, too, if --emu-mode numa is to find them */
     bool keep;            /* the heap, and what driver_share gives, stay when all is done */
     bool existing;        /* they are there; they go when all was right. Set by check_options */
     bh_list_t ranks;      /* sizes of the groups */

@@ -115,13 +115,12 @@ void emulation_stop(void)
         emu_stop();
 }
 
-int emulation_find_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX])
+int emulation_settle_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX])
 {
     struct emu_topology *topology;
     struct emu_plan plan;
     struct bitmask *mask;
 
-    nodes->count = 0;
     if (emulation_options.mode != EMULATION_NUMA)
         return 0;
     if (emu_topology_read(NULL, &topology) != 0) {
@@ -135,8 +134,9 @@ int emulation_find_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX])
                  planned != 0 ? emu_error_detail() : plan.why);
         return -1;
     }
-    for (unsigned i = 0; i < plan.far_count && i < BH_LIST_MAX; i++)
-        nodes->items[nodes->count++] = (uint64_t)plan.far[i];
+    if (nodes->count == 0)
+        for (unsigned i = 0; i < plan.far_count && i < BH_LIST_MAX; i++)
+            nodes->items[nodes->count++] = (uint64_t)plan.far[i];
     mask = numa_allocate_nodemask();
     for (unsigned i = 0; i < plan.compute_count; i++)
         numa_bitmask_setbit(mask, (unsigned)plan.compute[i]);

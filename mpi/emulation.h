@@ -34,8 +34,8 @@ const char *emulation_describe(void);
 int emulation_start(int share_fd, unsigned host, unsigned hosts);
 void emulation_stop(void);
 
-/* In the mode numa: binds the process to the nodes that compute; nodes are those that play far
- * memory. 0, or -1 and a text. */
-int emulation_find_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX]);
+/* In the mode numa: binds the process to the nodes that compute; nodes that are not given become
+ * those that play far memory. 0, or -1 and a text. */
+int emulation_settle_nodes(bh_list_t *nodes, char error[BH_ERROR_MAX]);
 
 #endif

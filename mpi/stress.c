@@ -32,6 +32,7 @@
 #include <emu/emu.h>
 
 #include "driver.h"
+#include "emulation.h"
 #include "harness/clock.h"
 #include "harness/histogram.h"
 #include "harness/pattern.h"
@@ -115,7 +116,7 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_CHOICE,
      .value = &hints,
      .argument = "KIND",
-     .help = "node hints: none, own (of each rank), mixed; of --nodes (default none)",
+     .help = "node hints: none, own (of each rank), mixed; of the heap's (default none)",
      .choices = hint_names},
     {.name = "remote-frees",
      .kind = BH_OPTION_COUNT,
@@ -676,8 +677,9 @@ static unsigned runs(void)
 
 static const char *check_options(void)
 {
-    if (hints != HINTS_NONE && driver_options.nodes.count == 0)
-        return "--hints needs --nodes";
+    if (hints != HINTS_NONE && driver_options.nodes.count == 0 &&
+        emulation_options.mode != EMULATION_NUMA)
+        return "--hints needs --nodes or --emu-mode numa";
     const char *problem = sizes_file == NULL ? NULL : read_sizes();
     if (problem != NULL)
         return problem;

@@ -7,6 +7,7 @@ tool=${ALPS_TOOL:?ALPS_TOOL names the tool}
 name=$(basename "$driver")
 . "$(dirname "$0")/../support/program.sh"
 . "$(dirname "$0")/../../mpi/env.sh"
+export EMU_BASE_NS=100 # a busy machine's latency is not to be measured
 export TMPDIR=$dir/tmp # Open MPI's session directories
 mkdir "$TMPDIR"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Boots a guest with four NUMA nodes, two of them without CPUs, and runs there what needs them.
-# TESTBED, TOPOLOGY_FILE, TEST, TOPOLOGY and ALPS_TOOL name what is used.
+# TESTBED, TOPOLOGY_FILE, TEST, TOPOLOGY and ALPS_TOOL name what is used, DRIVERS the directory
+# that the MPI drivers are in if they were built.
 . "$(dirname "$0")/../support/program.sh"
 
 # What needs no guest: wrong usage, bad topologies.
@@ -45,10 +46,28 @@ set -eu
 far=$("$TOPOLOGY" --far)
 "$ALPS_TOOL" create --size 64M --nodes "$far" /dev/shm/heap >"$OUT/nodes"
 "$ALPS_TOOL" nodes /dev/shm/heap >>"$OUT/nodes" || echo "alps nodes failed" >>"$OUT/problems"
+[ -n "$DRIVERS" ] || exit 0
+. "$DRIVER_ENVIRONMENT"
+while read -r driver arguments; do
+    # shellcheck disable=SC2086 # words
+    mpirun -np 2 "$DRIVERS/alps-mpi-$driver" --emu-mode numa --iterations 4 --warmup 1 --size 96M \
+        $arguments --json "$OUT/$driver" >"$OUT/$driver.out" 2>&1 </dev/null ||
+        echo "alps-mpi-$driver failed: $(tail -n 5 "$OUT/$driver.out")" >>"$OUT/problems"
+done <<DRIVERS
+stress --blocks 500 --hints mixed
+relocate
+crash --blocks 300
+shuffle --bytes 1M
+DRIVERS
 JOB
 )
 mkdir "$dir/back"
-export TEST TOPOLOGY ALPS_TOOL
+if [ ! -x "$DRIVERS/alps-mpi-stress" ]; then
+    echo "no MPI drivers were built: none runs in the guest"
+    DRIVERS=
+fi
+DRIVER_ENVIRONMENT=$(realpath "$(dirname "$0")/../../mpi/env.sh")
+export TEST TOPOLOGY ALPS_TOOL DRIVERS DRIVER_ENVIRONMENT
 run 0 timeout 280 "$TESTBED" run --numa "$TOPOLOGY_FILE" --timeout 270 --output "$dir/back" -- \
     bash -c "$job"
 cat "$dir/back/tests" "$dir/back/topology" "$dir/back/nodes"
@@ -57,4 +76,13 @@ grep -Eq '^[0-9]+ passed, 0 failed, 0 skipped$' "$dir/back/tests" || complain "t
 grep '^{' "$dir/back/lines" >"$dir/lines"
 is_json "$dir/lines"
 grep -Eq '"record":"plan","compute":"0,1","far":"[23,]+"' "$dir/lines" || complain "the plan"
+if [ -n "$DRIVERS" ]; then
+    for name in stress relocate crash shuffle; do
+        is_json "$dir/back/$name"
+        equals "$name: the end of the results" "$(tail -n 1 "$dir/back/$name")" \
+            '{"record":"result","verdict":"PASS"}'
+    done
+    equals "elements moved to another node" \
+        "$(lines '"record":"repetition".*"migrated":[1-9]' "$dir/back/relocate")" 1
+fi
 verdict
