@@ -44,7 +44,8 @@ page=$out/report.html
 equals "pictures on the page" "$(lines '<figure>' "$page")" 5
 equals "names that stand twice" "$(grep -o ' id=["'\''][^"'\'']*' "$page" | sort | uniq -d)" ""
 equals "what lies outside of the page" "$(lines '(src|href)=["'\''][^#]' "$page")" 0
-for text in alps-mpi-stress alps-mpi-crash 'Machine and options' 'To repeat it'; do
+for text in alps-mpi-stress alps-mpi-crash 'Machine and options' 'To repeat it' \
+    'mpirun -np 4 .*alps-mpi-relocate'; do
     grep -q "$text" "$page" || complain "the page has no $text"
 done
 
