@@ -1,7 +1,10 @@
 /* alps-bench: the classic workloads of allocators over a table of backends, in one run.
  *
- * The backends take turns round by round, each round starting with another one, so that what else
- * the machine does hits them alike; what is compared is the rounds' medians. */
+ * On each workload every backend first plays a part of a round in which all contents are checked,
+ * then one in which its memory is looked at, and then the timed rounds. There the backends take
+ * turns round by round, each round starting with another one, so that what else the machine does
+ * hits them alike; what is compared is the rounds' medians. The latencies of single calls come from
+ * rounds of their own, since timing a call takes as long as the call. */
 #include <alps/alps.h>
 #include <errno.h>
 #include <limits.h>
@@ -12,17 +15,25 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "harness/clock.h"
 #include "harness/options.h"
 #include "harness/progress.h"
 #include "harness/record.h"
 #include "harness/stats.h"
 #include "team.h"
+#include "trace.h"
 
 #define BACKENDS_MAX 16
+#define PROCESSES_MAX 64
 #define THREADS_MAX 256
 #define ROUNDS_MAX 1000
 #define SCALE_MAX 1e4
 #define NO_CHOICE UINT_MAX
+#define VERIFIED_PART 16             /* the checked round has 1/16 of the pairs */
+#define ROUNDS_A_LATENCY 4           /* timed rounds for one in which calls are timed */
+#define RESULT_SHOWN 9               /* fields of a result that are in the table */
+#define RESULT_MAX 23                /* and in all, without counters */
+#define LIVE_MIN (UINT64_C(1) << 20) /* bytes below which memory held says nothing */
 
 enum { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 
@@ -35,15 +46,18 @@ static uint64_t chosen_backends = UINT64_MAX;
 static uint64_t chosen_workloads = UINT64_MAX;
 static unsigned reference = NO_CHOICE;
 static uint64_t threads = 1;
+static uint64_t processes = 1;
 static double scale = 1;
 static uint64_t rounds = 7;
+static uint64_t limit_ns = BH_NS_PER_S / 4;
+static const char *trace_path = BENCH_TRACE;
 static uint64_t seed = 1;
 static unsigned clock_choice = TEAM_CLOCK_WALL;
 static const char *heap_path;
 static uint64_t heap_bytes = UINT64_C(2) << 30;
 static const char *json_path;
 static const char *csv_path;
-static bool list, help, version;
+static bool counts, spoils, list, help, version;
 
 static const bh_option_t options[] = {
     {.name = "backends",
@@ -72,14 +86,33 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_COUNT,
      .value = &threads,
      .argument = "N",
-     .help = "threads (default 1; cross takes an even number)",
+     .help = "threads of each process (default 1)",
      .min = 1,
      .max = THREADS_MAX},
+    {.name = "processes",
+     .letter = 'p',
+     .kind = BH_OPTION_COUNT,
+     .value = &processes,
+     .argument = "N",
+     .help = "processes, on one heap where the backend can (default 1)",
+     .min = 1,
+     .max = PROCESSES_MAX},
     {.name = "scale",
      .kind = BH_OPTION_REAL,
      .value = &scale,
      .argument = "X",
      .help = "work of a round (default 1: tens of milliseconds)"},
+    {.name = "limit",
+     .kind = BH_OPTION_DURATION,
+     .value = &limit_ns,
+     .argument = "TIME",
+     .help = "a backend that takes longer for a round does less in it (default 250ms)",
+     .min = BH_NS_PER_MS},
+    {.name = "trace",
+     .kind = BH_OPTION_TEXT,
+     .value = &trace_path,
+     .argument = "FILE",
+     .help = "what the workload trace plays (default: the one that comes with it)"},
     {.name = "rounds",
      .kind = BH_OPTION_COUNT,
      .value = &rounds,
@@ -102,13 +135,17 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_TEXT,
      .value = &heap_path,
      .argument = "FILE",
-     .help = "file for the ALPS heap, removed again (default: in /dev/shm)"},
+     .help = "file for heaps that lie in one, removed again (default: in /dev/shm)"},
     {.name = "heap-size",
      .kind = BH_OPTION_SIZE,
      .value = &heap_bytes,
      .argument = "SIZE",
-     .help = "size of the ALPS heap, taken as it is used (default 2G)",
+     .help = "size of heaps that have one, taken as it is used (default 2G)",
      .min = 1},
+    {.name = "counters",
+     .kind = BH_OPTION_FLAG,
+     .value = &counts,
+     .help = "read hardware counters, as perf does (in JSON and CSV)"},
     {.name = "json",
      .kind = BH_OPTION_TEXT,
      .value = &json_path,
@@ -119,6 +156,10 @@ static const bh_option_t options[] = {
      .value = &csv_path,
      .argument = "FILE",
      .help = "write the results as CSV (- for stdout)"},
+    {.name = "inject-corruption",
+     .kind = BH_OPTION_FLAG,
+     .value = &spoils,
+     .help = "for tests: spoil a byte, so that the run fails"},
     {.name = "list",
      .letter = 'l',
      .kind = BH_OPTION_FLAG,
@@ -137,14 +178,26 @@ static const bh_option_t options[] = {
     {.name = NULL},
 };
 
+/* A backend on the workload under way. */
+struct contender {
+    struct team *team; /* NULL: it does not take part, or no more */
+    uint64_t pairs;    /* of a thread in a round */
+    struct measurement rounds[ROUNDS_MAX];
+    struct memory memory;
+    bh_hist_t malloc_ns, free_ns;
+};
+
 /* A run, and what it has found. */
 struct bench {
-    bh_writer_t writer;
+    bh_writer_t details; /* JSON and CSV */
+    bh_writer_t lines;   /* the table */
     bh_progress_t progress;
     uint64_t rounds_done;
-    bool failed[BACKENDS_MAX];                             /* broken, and left out from then on */
-    struct measurement measured[BACKENDS_MAX][ROUNDS_MAX]; /* on the workload under way */
-    double ratios[BACKENDS_MAX][WORKLOAD_COUNT];           /* against the reference; NaN: none */
+    struct trace trace;
+    unsigned backend_count;
+    bool failed;
+    struct contender contenders[BACKENDS_MAX];
+    double ratios[BACKENDS_MAX][WORKLOAD_COUNT]; /* against the reference; NaN: none */
 };
 
 static bool chosen(uint64_t set, unsigned index)
@@ -152,42 +205,106 @@ static bool chosen(uint64_t set, unsigned index)
     return (set >> index & 1) != 0;
 }
 
-static bool runs(const struct bench *bench, unsigned backend)
-{
-    return chosen(chosen_backends, backend) && !bench->failed[backend];
-}
-
-static void report_failure(struct bench *bench, unsigned backend, const char *where,
+static void report_failure(struct bench *bench, unsigned backend, unsigned workload,
                            const char *problem)
 {
     bh_progress_clear(&bench->progress);
-    fprintf(stderr, "alps-bench: %s: %s: %s\n", backend_names[backend], where, problem);
-    bench->failed[backend] = true;
+    fprintf(stderr, "alps-bench: %s: %s: %s\n", backend_names[backend], workload_names[workload],
+            problem);
+    bench->failed = true;
 }
 
-/* Does every round of every backend on a workload. */
-static void play(struct bench *bench, struct team *team, const char *name)
+/* Plays a round; a backend that fails takes no part any more. */
+static bool play(struct bench *bench, unsigned backend, unsigned workload, enum flavour flavour,
+                 uint64_t round, uint64_t pairs)
 {
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        if (!runs(bench, b))
-            continue;
-        const char *problem = team_verify(team, backends[b]);
-        if (problem != NULL)
-            report_failure(bench, b, name, problem);
+    struct contender *contender = &bench->contenders[backend];
+    const char *problem = team_play(contender->team, flavour, round, pairs);
+
+    if (problem == NULL)
+        return true;
+    report_failure(bench, backend, workload, problem);
+    team_stop(contender->team);
+    contender->team = NULL;
+    return false;
+}
+
+/* How long a thread took for the round that was played. */
+static double round_ns(const struct bench *bench, unsigned backend)
+{
+    const struct team *team = bench->contenders[backend].team;
+    const struct measurement measured = team_measurement(team);
+
+    return (double)measured.pairs / measured.pairs_per_s * (double)BH_NS_PER_S;
+}
+
+/* Starts a backend, checks that it loses nothing, weighs it, and finds out how fast it is. */
+static void start(struct bench *bench, unsigned backend, unsigned workload)
+{
+    struct contender *contender = &bench->contenders[backend];
+    char path[PATH_MAX];
+    const char *problem;
+
+    contender->team = NULL;
+    if (!chosen(chosen_backends, backend))
+        return;
+    if (heap_path != NULL)
+        snprintf(path, sizeof path, "%s", heap_path);
+    else
+        snprintf(path, sizeof path, "/dev/shm/alps-bench-%ld", (long)getpid());
+    const struct team_plan plan = {
+        .backend = backends[backend],
+        .workload = workload,
+        .processes = (unsigned)processes,
+        .threads = (unsigned)threads,
+        .slots = workload == WORKLOAD_trace ? bench->trace.slots : workloads[workload].slots,
+        .seed = seed,
+        .clock = clock_choice,
+        .trace = bench->trace.operations,
+        .trace_length = bench->trace.count,
+        .config = {.path = path, .heap_bytes = heap_bytes},
+        .counts = counts,
+        .spoils = spoils,
+    };
+    if (team_refuses(&plan) != NULL)
+        return;
+    contender->team = team_start(&plan, &problem);
+    if (contender->team == NULL) {
+        report_failure(bench, backend, workload, problem);
+        return;
     }
-    unsigned count = 0;
-    while (backends[count] != NULL)
-        count++;
+    contender->pairs = (uint64_t)ceil(scale * (double)workloads[workload].pairs);
+    memset(&contender->malloc_ns, 0, sizeof contender->malloc_ns);
+    memset(&contender->free_ns, 0, sizeof contender->free_ns);
+    const uint64_t part = contender->pairs / VERIFIED_PART;
+    if (!play(bench, backend, workload, MEMORY, 0, contender->pairs / 4))
+        return;
+    contender->memory = team_memory(contender->team);
+    if (!play(bench, backend, workload, VERIFIED, 0, part) ||
+        !play(bench, backend, workload, TIMED, 0, part))
+        return;
+    const double estimate_ns = round_ns(bench, backend) * VERIFIED_PART;
+    if (estimate_ns > (double)limit_ns)
+        contender->pairs =
+            (uint64_t)ceil((double)contender->pairs * (double)limit_ns / estimate_ns);
+}
+
+/* Does the timed rounds of all backends on a workload. */
+static void play_rounds(struct bench *bench, unsigned workload)
+{
     for (uint64_t round = 0; round < rounds; round++) {
-        for (unsigned turn = 0; turn < count; turn++) {
-            unsigned b = (unsigned)((round + turn) % count);
-            if (!runs(bench, b))
+        for (unsigned turn = 0; turn < bench->backend_count; turn++) {
+            const unsigned b = (unsigned)((round + turn) % bench->backend_count);
+            struct contender *contender = &bench->contenders[b];
+            if (contender->team == NULL)
                 continue;
-            bh_progress_update(&bench->progress, bench->rounds_done, name);
-            const char *problem =
-                team_measure(team, backends[b], round, &bench->measured[b][round]);
-            if (problem != NULL)
-                report_failure(bench, b, name, problem);
+            bh_progress_update(&bench->progress, bench->rounds_done, workload_names[workload]);
+            if (!play(bench, b, workload, TIMED, round, contender->pairs))
+                continue;
+            contender->rounds[round] = team_measurement(contender->team);
+            if (round % ROUNDS_A_LATENCY == 0 &&
+                play(bench, b, workload, LATENCY, round, contender->pairs))
+                team_latencies(contender->team, &contender->malloc_ns, &contender->free_ns);
         }
         bench->rounds_done++;
     }
@@ -198,155 +315,153 @@ static double speed_ratio(const struct bench *bench, unsigned backend)
 {
     double ratios[ROUNDS_MAX];
 
-    if (reference == NO_CHOICE || bench->failed[reference])
+    if (reference == NO_CHOICE || bench->contenders[reference].team == NULL)
         return NAN;
     for (uint64_t round = 0; round < rounds; round++)
-        ratios[round] = bench->measured[reference][round].ns_per_pair /
-                        bench->measured[backend][round].ns_per_pair;
+        ratios[round] = bench->contenders[reference].rounds[round].ns_per_pair /
+                        bench->contenders[backend].rounds[round].ns_per_pair;
     return bh_stats(ratios, rounds).median;
 }
 
-static void report_workload(struct bench *bench, const struct team *team, unsigned workload)
+static double quantile(const bh_hist_t *hist, double fraction)
 {
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        double ns[ROUNDS_MAX];
-        double throughput[ROUNDS_MAX];
-        const struct measurement *measured = bench->measured[b];
-        if (!runs(bench, b))
-            continue;
-        for (uint64_t round = 0; round < rounds; round++) {
-            ns[round] = measured[round].ns_per_pair;
-            throughput[round] = measured[round].pairs_per_s / 1e6;
-        }
-        bh_stats_t stats = bh_stats(ns, rounds);
-        bench->ratios[b][workload] = speed_ratio(bench, b);
-        const bh_field_t fields[] = {
-            bh_text("workload", workloads[workload].name),
-            bh_text("backend", backends[b]->name),
-            bh_count("threads", team_threads(team)),
-            bh_count("pairs", measured[0].pairs),
-            bh_real("ns_per_pair", stats.median, 2),
-            bh_real("ns_iqr", bh_stats_iqr(&stats), 2),
-            bh_real("mpairs_per_s", bh_stats(throughput, rounds).median, 2),
-            bh_real("ratio", bench->ratios[b][workload], 2),
-        };
-        bh_write(&bench->writer, "result", fields, sizeof fields / sizeof fields[0]);
-    }
+    return bh_hist_count(hist) == 0 ? NAN : (double)bh_hist_quantile(hist, fraction);
 }
 
-/* 0, or -1 if there are no threads to be had. */
-static int run_workload(struct bench *bench, unsigned workload)
+static double per_live(const struct memory *memory, uint64_t bytes)
 {
-    const struct workload *w = &workloads[workload];
-    uint64_t pairs = (uint64_t)ceil(scale * (double)w->pairs);
+    return memory->live < LIVE_MIN ? NAN : (double)bytes / (double)memory->live;
+}
 
-    struct team *team = team_start(w, (unsigned)threads, pairs, seed, clock_choice);
-    if (team == NULL) {
-        fprintf(stderr, "alps-bench: cannot start the threads: %s\n", strerror(errno));
-        return -1;
+static void report(struct bench *bench, unsigned backend, unsigned workload)
+{
+    const struct contender *contender = &bench->contenders[backend];
+    const struct memory *memory = &contender->memory;
+    double ns[ROUNDS_MAX], throughput[ROUNDS_MAX], faults[ROUNDS_MAX];
+
+    for (uint64_t round = 0; round < rounds; round++) {
+        const struct measurement *measured = &contender->rounds[round];
+        ns[round] = measured->ns_per_pair;
+        throughput[round] = measured->pairs_per_s / 1e6;
+        faults[round] = measured->faults * 1000 / (double)measured->pairs;
     }
-    play(bench, team, w->name);
+    const bh_stats_t stats = bh_stats(ns, rounds);
+    const double ratio = speed_ratio(bench, backend);
+    bench->ratios[backend][workload] = ratio;
+    bh_field_t fields[RESULT_MAX + BH_COUNTERS] = {
+        bh_text("workload", workload_names[workload]),
+        bh_text("backend", backend_names[backend]),
+        bh_real("ns_per_pair", stats.median, 2),
+        bh_real("ns_iqr", bh_stats_iqr(&stats), 2),
+        bh_real("mpairs_per_s", bh_stats(throughput, rounds).median, 2),
+        bh_real("ratio", ratio, 2),
+        bh_real("malloc_p99_ns", quantile(&contender->malloc_ns, 0.99), 0),
+        bh_real("malloc_p999_ns", quantile(&contender->malloc_ns, 0.999), 0),
+        bh_real("held_per_live", per_live(memory, memory->held), 2),
+        /* What follows is not in the table. */
+        bh_real("malloc_p50_ns", quantile(&contender->malloc_ns, 0.5), 0),
+        bh_real("malloc_max_ns", quantile(&contender->malloc_ns, 1), 0),
+        bh_real("free_p50_ns", quantile(&contender->free_ns, 0.5), 0),
+        bh_real("free_p99_ns", quantile(&contender->free_ns, 0.99), 0),
+        bh_real("free_p999_ns", quantile(&contender->free_ns, 0.999), 0),
+        bh_real("free_max_ns", quantile(&contender->free_ns, 1), 0),
+        bh_count("live_bytes", memory->live),
+        bh_count("held_bytes", memory->held),
+        bh_count("kept_bytes", memory->kept),
+        bh_real("kept_per_live", per_live(memory, memory->kept), 2),
+        bh_real("faults_per_1000", bh_stats(faults, rounds).median, 2),
+        bh_count("processes", processes),
+        bh_count("threads", team_threads(contender->team)),
+        bh_count("pairs", contender->rounds[0].pairs),
+    };
+    for (unsigned c = 0; c < BH_COUNTERS; c++) {
+        double values[ROUNDS_MAX];
+        for (uint64_t round = 0; round < rounds; round++)
+            values[round] =
+                contender->rounds[round].counters[c] / (double)contender->rounds[round].pairs;
+        fields[RESULT_MAX + c] =
+            bh_real(bh_counter_names[c], counts ? bh_stats(values, rounds).median : NAN, 3);
+    }
+    bh_write(&bench->lines, "result", fields, RESULT_SHOWN);
+    bh_write(&bench->details, "result", fields, RESULT_MAX + BH_COUNTERS);
+}
+
+static void run_workload(struct bench *bench, unsigned workload)
+{
+    for (unsigned b = 0; b < bench->backend_count; b++)
+        start(bench, b, workload);
+    play_rounds(bench, workload);
     bh_progress_clear(&bench->progress);
-    report_workload(bench, team, workload);
-    team_stop(team);
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        const char *problem =
-            runs(bench, b) && backends[b]->check != NULL ? backends[b]->check() : NULL;
-        if (problem != NULL)
-            report_failure(bench, b, w->name, problem);
+    for (unsigned b = 0; b < bench->backend_count; b++) {
+        if (bench->contenders[b].team != NULL)
+            report(bench, b, workload);
     }
-    return 0;
+    for (unsigned b = 0; b < bench->backend_count; b++) {
+        struct contender *contender = &bench->contenders[b];
+        const char *problem = contender->team == NULL ? NULL : team_stop(contender->team);
+        if (problem != NULL)
+            report_failure(bench, b, workload, problem);
+    }
 }
 
-/* Each backend's speed against the reference in all workloads. */
+/* Each backend's speed against the reference: a line for each workload, and one for all. */
 static void report_summary(struct bench *bench)
 {
-    if (reference == NO_CHOICE)
-        return;
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        bh_field_t fields[WORKLOAD_COUNT + 2];
-        double ratios[WORKLOAD_COUNT];
+    bh_field_t fields[BACKENDS_MAX + 1];
+    double ratios[BACKENDS_MAX][WORKLOAD_COUNT];
+    size_t done[BACKENDS_MAX] = {0};
+
+    for (unsigned w = 0; w <= WORKLOAD_COUNT; w++) {
         size_t count = 0;
-        if (!chosen(chosen_backends, b))
+        if (w < WORKLOAD_COUNT && !chosen(chosen_workloads, w))
             continue;
-        fields[0] = bh_text("ratio", backends[b]->name);
-        for (unsigned w = 0; w < WORKLOAD_COUNT; w++) {
-            if (!chosen(chosen_workloads, w))
+        fields[count++] = bh_text("ratio", w < WORKLOAD_COUNT ? workload_names[w] : "geomean");
+        for (unsigned b = 0; b < bench->backend_count; b++) {
+            if (!chosen(chosen_backends, b))
                 continue;
-            ratios[count++] = bench->ratios[b][w];
-            fields[count] = bh_real(workloads[w].name, bench->ratios[b][w], 2);
+            double ratio =
+                w < WORKLOAD_COUNT ? bench->ratios[b][w] : bh_geometric_mean(ratios[b], done[b]);
+            if (w < WORKLOAD_COUNT && !isnan(ratio))
+                ratios[b][done[b]++] = ratio;
+            fields[count++] = bh_real(backend_names[b], ratio, 2);
         }
-        fields[count + 1] = bh_real("geomean", bh_geometric_mean(ratios, count), 2);
-        bh_write(&bench->writer, "summary", fields, count + 2);
-    }
-}
-
-static void open_backends(struct bench *bench)
-{
-    char default_path[64];
-
-    snprintf(default_path, sizeof default_path, "/dev/shm/alps-bench-%ld", (long)getpid());
-    const struct backend_config config = {
-        .heap_path = heap_path == NULL ? default_path : heap_path,
-        .heap_bytes = heap_bytes,
-    };
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        const char *problem =
-            runs(bench, b) && backends[b]->open != NULL ? backends[b]->open(&config) : NULL;
-        if (problem != NULL)
-            report_failure(bench, b, "start", problem);
-    }
-}
-
-static void close_backends(struct bench *bench)
-{
-    for (unsigned b = 0; backends[b] != NULL; b++) {
-        const char *problem =
-            runs(bench, b) && backends[b]->close != NULL ? backends[b]->close() : NULL;
-        if (problem != NULL)
-            report_failure(bench, b, "end", problem);
+        bh_write(&bench->lines, "summary", fields, count);
+        bh_write(&bench->details, "summary", fields, count);
     }
 }
 
 static void describe_run(struct bench *bench, int argc, char **argv)
 {
-    bh_field_t extra[BACKENDS_MAX + 5] = {
-        bh_count("threads", threads),
-        bh_real("scale", scale, 4),
-        bh_count("rounds", rounds),
-        bh_count("seed", seed),
-        bh_text("clock", clock_names[clock_choice]),
+    bh_field_t extra[BACKENDS_MAX + 6] = {
+        bh_count("processes", processes), bh_count("threads", threads),
+        bh_real("scale", scale, 4),       bh_count("rounds", rounds),
+        bh_count("seed", seed),           bh_text("clock", clock_names[clock_choice]),
     };
-    size_t count = 5;
+    size_t count = 6;
 
-    for (unsigned b = 0; backends[b] != NULL; b++) {
+    for (unsigned b = 0; b < bench->backend_count; b++) {
         if (chosen(chosen_backends, b))
             extra[count++] = bh_text(backends[b]->name, backends[b]->version());
     }
-    bh_write_machine(&bench->writer, "alps-bench", alps_version(), argc, argv, extra, count);
+    bh_write_machine(&bench->lines, "alps-bench", alps_version(), argc, argv, extra, count);
+    bh_write_machine(&bench->details, "alps-bench", alps_version(), argc, argv, extra, count);
 }
 
-/* 0, or -1 if the run came to no end. */
-static int run_all(struct bench *bench)
+static void run_all(struct bench *bench)
 {
-    int result = 0;
+    const uint64_t all = chosen_workloads & ((UINT64_C(1) << WORKLOAD_COUNT) - 1);
 
     for (unsigned b = 0; b < BACKENDS_MAX; b++) {
         for (unsigned w = 0; w < WORKLOAD_COUNT; w++)
             bench->ratios[b][w] = NAN;
     }
-    bh_progress_start(&bench->progress,
-                      rounds * (unsigned)__builtin_popcountll(
-                                   chosen_workloads & ((UINT64_C(1) << WORKLOAD_COUNT) - 1)));
-    open_backends(bench);
-    for (unsigned w = 0; w < WORKLOAD_COUNT && result == 0; w++) {
+    bh_progress_start(&bench->progress, rounds * (unsigned)__builtin_popcountll(all));
+    for (unsigned w = 0; w < WORKLOAD_COUNT; w++) {
         if (chosen(chosen_workloads, w))
-            result = run_workload(bench, w);
+            run_workload(bench, w);
     }
-    close_backends(bench);
-    if (result == 0)
+    if (reference != NO_CHOICE)
         report_summary(bench);
-    return result;
 }
 
 static void print_list(void)
@@ -356,7 +471,7 @@ static void print_list(void)
         printf("  %-12s %s\n", backends[b]->name, backends[b]->version());
     puts("workloads:");
     for (unsigned w = 0; w < WORKLOAD_COUNT; w++)
-        printf("  %-12s %s\n", workloads[w].name, workloads[w].description);
+        printf("  %-14s %s\n", workloads[w].name, workloads[w].description);
 }
 
 static void print_help(void)
@@ -411,18 +526,27 @@ int main(int argc, char **argv)
             print_list();
         return EXIT_PASS;
     }
-    if (bh_writer_open(&bench.writer, json_path, csv_path, stdout, &path) != 0) {
+    if (chosen(chosen_workloads, WORKLOAD_trace) &&
+        trace_read(trace_path, &bench.trace, error) != 0) {
+        fprintf(stderr, "alps-bench: %s\n", error);
+        return EXIT_USAGE;
+    }
+    if (bh_writer_open(&bench.details, json_path, csv_path, NULL, &path) != 0) {
         fprintf(stderr, "alps-bench: %s: %s\n", path, strerror(errno));
         return EXIT_FAIL;
     }
+    bench.lines.table = stdout;
+    if (counts && bh_counters_open(&(bh_counters_t){.fds = {0}}) == 0)
+        fprintf(stderr, "alps-bench: no hardware counters here: %s\n", strerror(errno));
+    while (backends[bench.backend_count] != NULL)
+        bench.backend_count++;
     describe_run(&bench, argc, argv);
-    bool passed = run_all(&bench) == 0;
-    for (unsigned b = 0; b < BACKENDS_MAX; b++)
-        passed &= !bench.failed[b];
-    if (bh_writer_close(&bench.writer) != 0) {
+    run_all(&bench);
+    trace_free(&bench.trace);
+    if (bh_writer_close(&bench.details) != 0) {
         fputs("alps-bench: not all results could be written\n", stderr);
-        passed = false;
+        bench.failed = true;
     }
-    printf("RESULT: %s\n", passed ? "PASS" : "FAIL");
-    return passed ? EXIT_PASS : EXIT_FAIL;
+    printf("RESULT: %s\n", bench.failed ? "FAIL" : "PASS");
+    return bench.failed ? EXIT_FAIL : EXIT_PASS;
 }

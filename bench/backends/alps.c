@@ -1,12 +1,10 @@
-/* ALPS, on a heap of its own in one file. The file's name is gone as soon as the heap is open, so
- * that a killed run leaves nothing behind.
+/* ALPS, on a heap of its own in one file.
  *
  * Compiled twice: as C and C++ programs use it, with what is simple inline, and (alps_calls.c) with
  * calls only, as programs in other languages do. */
 #include <alps/alps.h>
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "backend.h"
 
@@ -39,18 +37,21 @@ static const char *failure(const char *what, int error)
     return text;
 }
 
-static const char *alps_backend_open(const struct backend_config *config)
+static const char *alps_backend_create(const struct backend_config *config)
 {
     const struct alps_create_options options = {
         .struct_size = sizeof options,
         .size = config->heap_bytes,
     };
+    int error = alps_heap_create(config->path, &options);
 
-    int error = alps_heap_create(config->heap_path, &options);
-    if (error != 0)
-        return failure("cannot create the heap", error);
-    error = alps_heap_open(config->heap_path, NULL, &heap);
-    unlink(config->heap_path);
+    return error == 0 ? NULL : failure("cannot create the heap", error);
+}
+
+static const char *alps_backend_open(const struct backend_config *config)
+{
+    int error = alps_heap_open(config->path, NULL, &heap);
+
     return error == 0 ? NULL : failure("cannot open the heap", error);
 }
 
@@ -92,10 +93,11 @@ const struct backend backend_alps_calls = {
 const struct backend backend_alps = {
     .name = "alps",
 #endif
+    .is_shared = true,
     .version = alps_version,
+    .create = alps_backend_create,
     .open = alps_backend_open,
     .check = alps_backend_check,
     .close = alps_backend_close,
-    .timed = timed_runs,
-    .verified = verified_runs,
+    .programs = programs,
 };

@@ -49,6 +49,5 @@ const struct backend backend_glibc = {
     .name = "glibc",
     .version = gnu_get_libc_version,
     .open = glibc_backend_open,
-    .timed = timed_runs,
-    .verified = verified_runs,
+    .programs = programs,
 };

@@ -35,6 +35,5 @@ static const char *mimalloc_version(void)
 const struct backend backend_mimalloc = {
     .name = "mimalloc",
     .version = mimalloc_version,
-    .timed = timed_runs,
-    .verified = verified_runs,
+    .programs = programs,
 };

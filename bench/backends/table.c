@@ -1,9 +1,11 @@
 #include "backend.h"
 
-const struct backend *const backends[] = {
-    &backend_alps,     &backend_alps_calls,
-#ifdef BENCH_WITH_MIMALLOC
-    &backend_mimalloc,
-#endif
-    &backend_glibc,    NULL,
-};
+#include <backends.h> /* which CMake has made */
+
+/* X(name) for each backend. */
+#define DECLARE(name) extern const struct backend backend_##name;
+#define LIST(name) &backend_##name,
+
+BENCH_BACKENDS(DECLARE)
+
+const struct backend *const backends[] = {BENCH_BACKENDS(LIST) NULL};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "harness/clock.h"
+#include "harness/counters.h"
 #include "harness/histogram.h"
 #include "harness/options.h"
 #include "harness/pattern.h"
@@ -699,4 +700,22 @@ TEST(record, failures_are_reported)
     CHECK_EQ(bh_writer_open(&writer, "/dev/full", NULL, NULL, NULL), 0);
     bh_write(&writer, "r", (bh_field_t[]){bh_count("a", 1)}, 1);
     CHECK_EQ(bh_writer_close(&writer), -1);
+}
+
+TEST(counters, count_what_is_done)
+{
+    bh_counters_t counters;
+    double few[BH_COUNTERS], many[BH_COUNTERS];
+
+    if (bh_counters_open(&counters) == 0 || counters.fds[BH_INSTRUCTIONS] < 0)
+        SKIP("no hardware counters: %s", strerror(errno));
+    bh_counters_start(&counters);
+    bh_counters_stop(&counters, few);
+    bh_counters_start(&counters);
+    for (volatile unsigned i = 0; i < 1000000; i++)
+        ;
+    bh_counters_stop(&counters, many);
+    bh_counters_close(&counters);
+    CHECK(few[BH_INSTRUCTIONS] < 100000);
+    CHECK(many[BH_INSTRUCTIONS] >= 1000000);
 }

@@ -1,0 +1,67 @@
+/* memkind's kind for persistent memory: jemalloc on a file of each process. */
+#include <libgen.h>
+#include <memkind.h>
+#include <string.h>
+
+#include "backend.h"
+
+typedef void *block_t;
+
+static struct memkind *kind;
+
+static inline block_t backend_malloc(size_t size)
+{
+    return memkind_malloc(kind, size);
+}
+
+static inline void *backend_address(block_t block)
+{
+    return block;
+}
+
+static inline bool backend_free(block_t block)
+{
+    memkind_free(kind, block);
+    return true;
+}
+
+#include "workloads/instantiate.inc"
+
+static const char *memkind_failure(int error)
+{
+    static char text[MEMKIND_ERROR_MESSAGE_SIZE];
+
+    memkind_error_message(error, text, sizeof text);
+    return error == MEMKIND_SUCCESS ? NULL : text;
+}
+
+static const char *memkind_backend_version(void)
+{
+    static char text[24];
+    int version = memkind_get_version(); /* 1014000 is 1.14.0 */
+
+    snprintf(text, sizeof text, "%d.%d.%d", version / 1000000, version / 1000 % 1000,
+             version % 1000);
+    return text;
+}
+
+static const char *memkind_backend_open(const struct backend_config *config)
+{
+    char path[4096];
+
+    snprintf(path, sizeof path, "%s", config->path);
+    return memkind_failure(memkind_create_pmem(dirname(path), config->heap_bytes, &kind));
+}
+
+static const char *memkind_backend_close(void)
+{
+    return memkind_failure(memkind_destroy_kind(kind));
+}
+
+const struct backend backend_memkind = {
+    .name = "memkind",
+    .version = memkind_backend_version,
+    .open = memkind_backend_open,
+    .close = memkind_backend_close,
+    .programs = programs,
+};

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Tests of alps-bench and of the recorder of traces, at a size that proves nothing but that they
+# work. BENCH, RECORDER and TRACES name them and the traces that come with them.
+. "$(dirname "$0")/../../tests/support/program.sh"
+small='--scale 0.005 --rounds 2 --heap-size 256M'
+
+# ---- every backend on every workload ----
+
+run 0 "$BENCH" --list
+equals "workloads in the list" "$(sed '1,/^workloads/d' "$dir/out" | wc -l)" 20
+all=$(sed -n '/^backends/,/^workloads/s/^  \([^ ]*\) .*/\1/p' "$dir/out")
+
+# Starting libpmemobj takes long, so not in every way.
+while read -r arguments; do
+    backends=$all
+    [ "$arguments" = '--threads 1' ] || backends=$(grep -v libpmemobj <<<"$all")
+    # shellcheck disable=SC2086 # words
+    run 0 "$BENCH" $small $arguments --backends "$(paste -sd , <<<"$backends")" \
+        --json "$dir/json-lines" --csv "$dir/csv"
+    says '^RESULT: PASS$'
+    is_json "$dir/json-lines"
+    equals "what is said on stderr" "$(cat "$dir/err")" ""
+    for backend in $backends; do
+        wanted=20
+        case $arguments:$backend in
+        --processes*:alps* | --processes*:boost) ;;
+        --processes*) wanted=15 ;; # without those that pass blocks between processes
+        esac
+        equals "$arguments: results of $backend" \
+            "$(lines "^result,[a-z0-9-]+,$backend,[0-9]" "$dir/csv")" "$wanted"
+    done
+    equals "lines with ratios" "$(lines '^summary,[a-z0-9-]+,' "$dir/csv")" 21
+done <<'WAYS'
+--threads 1
+--threads 2
+--processes 2
+WAYS
+
+# Pairs of threads within each process need no heap that processes share.
+# shellcheck disable=SC2086 # words
+run 0 "$BENCH" $small --processes 2 --threads 2 --workloads pair,prodcon,xmalloc \
+    --backends alps,glibc --csv "$dir/csv"
+equals "threads of all processes" "$(lines '^result,(pair|prodcon|xmalloc),alps,.*,2,4,' "$dir/csv")" 3
+equals "backends with prodcon" "$(lines '^result,prodcon,' "$dir/csv")" 2
+equals "backends with xmalloc" "$(lines '^result,xmalloc,' "$dir/csv")" 1
+
+# What is live and what is held: all of threadtest's 100,000 blocks of 64 bytes, and not much more.
+run 0 "$BENCH" --rounds 1 --backends alps --workloads threadtest --csv "$dir/csv"
+live=$(sed -n 's/^result,threadtest,alps,//p' "$dir/csv" | cut -d, -f 14)
+held=$(sed -n 's/^result,threadtest,alps,//p' "$dir/csv" | cut -d, -f 15)
+checks=$((checks + 1))
+[ "$live" -gt 6000000 ] && [ "$live" -le 6400000 ] && [ "$held" -gt "$live" ] &&
+    [ "$held" -lt 20000000 ] || complain "threadtest: $live bytes are live, $held are held"
+
+# ---- what must not pass ----
+
+run 1 "$BENCH" --scale 0.01 --rounds 1 --backends alps --workloads lifo --inject-corruption
+warns '^alps-bench: alps: lifo: thread 0, block 999, 64 bytes: byte 0 is not what was written there$'
+says '^RESULT: FAIL$'
+run 1 "$BENCH" --scale 0.01 --rounds 1 --backends alps --workloads large --heap-size 16M
+warns '^alps-bench: alps: large: .*no memory$'
+run 1 "$BENCH" --heap "$dir/absent/heap" --rounds 1 --backends alps --workloads pair
+warns '^alps-bench: alps: pair: cannot create the heap: '
+run 1 "$BENCH" --json "$dir/absent/file"
+warns "^alps-bench: $dir/absent/file: No such file or directory$"
+while IFS='|' read -r arguments problem; do
+    # shellcheck disable=SC2086 # words
+    run 2 "$BENCH" $arguments
+    warns "^alps-bench: $problem"
+done <<'BAD'
+--bogus|.*--bogus
+--threads 0|--threads 0
+--processes 65|--processes 65
+--scale 0|--scale must be more than 0
+--backends alps --reference glibc|--reference must be among --backends
+--workloads nonesuch|.*nonesuch
+--trace /nowhere|/nowhere: No such file
+BAD
+
+# ---- traces ----
+
+bad_trace() {
+    printf '%b' "$1" >"$dir/trace"
+    run 2 "$BENCH" --workloads trace --trace "$dir/trace"
+    warns "^alps-bench: $dir/trace:$2$"
+}
+bad_trace '' '0: no blocks in it'
+bad_trace '# nothing\n' '1: no blocks in it'
+bad_trace '+ 1\nx 2\n' '2: a line begins with \+, -, = or #'
+bad_trace '+ 1\n- 1\n' '2: there is no such block yet'
+bad_trace '+ 1\n- 0\n- 0\n' '3: the block was freed before'
+bad_trace '+ 1\n= 0\n' '2: = BLOCK SIZE is wanted'
+bad_trace '+ x\n' '1: \+ SIZE is wanted'
+bad_trace '+ 1 2\n' '1: \+ SIZE is wanted'
+bad_trace '+ 4294967296\n' '1: the block is too large'
+bad_trace "- $(printf '%0200d' 0)\n" '1: the line is too long'
+
+for trace in "$TRACES"/*.trace; do
+    run 0 "$BENCH" --scale 0.02 --rounds 1 --backends alps --workloads trace --trace "$trace"
+done
+
+# A program's calls are recorded in order, those of its threads too, and those of its children not.
+export ALPS_TRACE=$dir/recorded
+LD_PRELOAD=$RECORDER "$ALLOCATES" >"$dir/out" 2>"$dir/err" || complain "a recorded program fails"
+unset ALPS_TRACE
+equals "what the recorder says" "$(cat "$dir/err")" ""
+equals "the first line" "$(head -n 1 "$dir/recorded")" "# alps-trace 1"
+for line in '\+ 12345' '= [0-9]+ 23456' '= [0-9]+ 345' '\+ 4444' '\+ 5555' '\+ 6666'; do
+    equals "lines like $line" "$(lines "^$line$" "$dir/recorded")" 1
+done
+equals "what the child allocates" "$(lines '7777' "$dir/recorded")" 0
+equals "blocks of the threads" "$(lines '^\+ 888$' "$dir/recorded")" 4000
+run 0 "$BENCH" --scale 0.02 --rounds 1 --backends alps --workloads trace --trace "$dir/recorded"
+# With numbers in place of the blocks, the frees name what was allocated: nothing is left of these.
+perl -ne 'if (/^\+ (\d+)/) { $size[$n++] = $1 }
+    elsif (/^= (\d+) (\d+)/) { $size[$1] = 0; $size[$n++] = $2 }
+    elsif (/^- (\d+)/) { $size[$1] = 0 }
+    END { print join(" ", grep { /^(345|4444|5555|6666|888)$/ } @size), "\n" }' \
+    "$dir/recorded" >"$dir/left"
+equals "blocks that were not freed" "$(cat "$dir/left")" ""
+
+LD_PRELOAD=$RECORDER "$ALLOCATES" >"$dir/out" 2>"$dir/err" || complain "it fails without a trace"
+warns '^libalps-trace: ALPS_TRACE is not set: '
+ALPS_TRACE=$dir/absent/trace LD_PRELOAD=$RECORDER "$ALLOCATES" >"$dir/out" 2>"$dir/err" ||
+    complain "it fails without a trace"
+warns "^libalps-trace: $dir/absent/trace: No such file or directory$"
+verdict
