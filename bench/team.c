@@ -113,9 +113,10 @@ static void weigh(struct team *team, struct process *process)
     uint64_t held = 0;
     int64_t live = 0;
 
-    process->held = bytes < process->base ? 0 : bytes - process->base;
+    __atomic_store_n(&process->held, bytes < process->base ? 0 : bytes - process->base,
+                     __ATOMIC_RELAXED);
     for (unsigned i = 0; i < team->plan.processes; i++)
-        held += team->processes[i].held;
+        held += __atomic_load_n(&team->processes[i].held, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < team->threads; i++)
         live += __atomic_load_n(&team->members[i].worker.live, __ATOMIC_RELAXED);
     raise_to(&team->held_max, held);
