@@ -8,7 +8,8 @@
  * Invariants
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
- *   C2 mirror[w] is word w of A.
+ *   C2 The copy of word w, taken without freed, is word w of A, and freed is a part of taken. What
+ *      is freed can be taken again when the bin turns to the word anew.
  *   C3 The slabs in a bin's full list have no free block. Both of its lists are short: what is
  *      beyond is let go, so that a process that idles keeps little from others that free blocks in
  *      it.
@@ -35,7 +36,8 @@
 #define TRIES 16u          /* hinted slabs looked at in a row that turn out full */
 #define CHUNK_BYTES (64 * KIB)
 
-_Alignas(64) char cache_no_slab_memory[sizeof(struct cache_slab) + sizeof(uint64_t)];
+/* Where bins point that have nothing. */
+static struct alps_fast_copy full_word = {.taken = ALPS_FAST_FULL};
 
 ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
 
@@ -96,7 +98,7 @@ static struct cache_slab *record_new(struct cache *cache, unsigned words)
         return slab;
     }
     size_t bytes = align_up(offsetof(struct cache_slab, fast) + sizeof slab->fast +
-                                (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(uint64_t),
+                                (kind ? SLAB_WORDS_MAX : FEW_WORDS) * sizeof(struct alps_fast_copy),
                             64);
     if ((size_t)(cache->chunk_end - cache->chunk) < bytes) {
         char *chunk = pool_map_locked(cache->pool, CHUNK_BYTES - LAYOUT_LINE);
@@ -124,6 +126,12 @@ static void set_map(struct cache *cache, const struct cache_slab *slab, struct c
         cache->map[first + i] = value == NULL ? NULL : &value->fast;
 }
 
+static void set_mirror(struct cache_slab *slab, const uint64_t *allocated)
+{
+    for (unsigned w = 0; w < cache_class(slab)->words; w++)
+        cache_set_mirror(slab, w, allocated[w]);
+}
+
 static bool is_current(const struct cache_slab *slab)
 {
     return slab->list == NULL;
@@ -134,7 +142,7 @@ static unsigned count_used(struct cache_slab *slab)
 {
     unsigned used = 0;
     for (unsigned w = 0; w < cache_class(slab)->words; w++)
-        used += count_bits(cache_mirror(slab)[w] & slab_word_mask(cache_class(slab), w));
+        used += count_bits(cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
     return used;
 }
 
@@ -145,22 +153,24 @@ static void set_limit(struct cache_slab *slab, unsigned used)
     slab->fast.limit = used == blocks || slab->has_committed ? 0 : blocks;
 }
 
-static void set_word(struct cache_slab *slab, uint64_t w)
+/* Has the bin allocate from a word of its current slab. */
+static void set_word(struct cache_slab *slab, unsigned w)
 {
-    slab->word.copy = &cache_mirror(slab)[w];
-    slab->word.allocated = &slab->fast.allocated[w];
-    slab->word.base = slab->fast.base + w * 64 * slab->word.size;
+    struct alps_fast_bin *fast = &slab->bin->fast;
+    slab->word = w;
+    cache_set_mirror(slab, w, cache_mirror(slab, w)); /* what was freed can be taken now */
+    fast->copy = &alps_fast_copies(&slab->fast)[w];
+    fast->allocated = &slab->fast.allocated[w];
+    fast->base = slab->fast.base + (uint64_t)w * 64 * fast->size;
 }
 
-bool cache_next_word(struct cache_slab *slab)
+/* The first word of a slab with a free block, from the present one on; false if there is none. */
+static bool next_word(struct cache_slab *slab, unsigned *word)
 {
-    const uint64_t *mirror = cache_mirror(slab);
-    uint64_t words = cache_class(slab)->words, w = (uint64_t)(slab->word.copy - mirror);
-    for (uint64_t i = 0; i < words; i++) {
-        if (++w >= words)
-            w = 0;
-        if (mirror[w] != ALPS_FAST_FULL) {
-            set_word(slab, w);
+    unsigned words = cache_class(slab)->words, w = slab->word;
+    for (unsigned i = 0; i < words; i++, w = w + 1 < words ? w + 1 : 0) {
+        if (cache_mirror(slab, w) != ALPS_FAST_FULL) {
+            *word = w;
             return true;
         }
     }
@@ -230,9 +240,8 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
                                          .inverse = c->inverse,
                                          .shift = c->shift,
                                          .allocated = &slab_allocated(l, span, class)->raw};
-    memcpy(cache_mirror(slab), allocated, c->words * sizeof *allocated);
-    slab->word.size = c->size;
-    set_word(slab, c->words - 1); /* cache_next_word goes on to the first */
+    set_mirror(slab, allocated);
+    slab->word = 0;
     set_limit(slab, used);
     set_map(cache, slab, slab);
     return slab;
@@ -266,7 +275,7 @@ static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
     unsigned used = slab_fold(l, slab->span, slab->class, allocated);
     if (slab->has_committed)
         slab_trim_committed(l, slab->span, slab->class, allocated);
-    memcpy(cache_mirror(slab), allocated, cache_class(slab)->words * sizeof *allocated);
+    set_mirror(slab, allocated);
     set_limit(slab, used);
     if (!is_current(slab))
         slab->fast.used = used;
@@ -324,38 +333,41 @@ static void put_into_partial(struct cache *cache, struct cache_slab *slab, unsig
     list_add(&bin->partial, slab);
 }
 
-/* Makes a slab, or CACHE_NO_SLAB, the one that a bin allocates from. */
-static void set_current(struct cache *cache, struct cache_set *set, unsigned class,
-                        struct cache_slab *slab)
+/* Makes a slab with a free block in that word the one that a bin allocates from. */
+static void set_current(struct cache_bin *bin, struct cache_slab *slab, unsigned word)
 {
-    set->bins[class].current = slab;
-    if (slab != CACHE_NO_SLAB)
-        slab->fast.used = CACHE_UNCOUNTED;
-    if (set != &cache->anywhere || slab_classes[class].size > SLAB_SMALL_MAX)
-        return;
-    unsigned last = slab_classes[class].size / 16;
-    unsigned first = class == 0 ? 0 : slab_classes[class - 1].size / 16 + 1;
-    for (unsigned i = first; i <= last; i++)
-        cache->small[i] = &slab->word;
+    bin->current = slab;
+    slab->fast.used = CACHE_UNCOUNTED;
+    set_word(slab, word);
 }
 
-bool cache_next_slab(struct cache *cache, struct cache_set *set, unsigned class)
+static void set_no_current(struct cache_bin *bin)
 {
-    struct cache_bin *bin = &set->bins[class];
+    bin->current = NULL;
+    bin->fast.copy = &full_word;
+}
+
+bool cache_next_word(struct cache *cache, struct cache_bin *bin)
+{
     struct cache_slab *slab = bin->current;
+    unsigned word;
+    if (slab != NULL && next_word(slab, &word)) {
+        set_word(slab, word);
+        return true;
+    }
     if (bin->partial.first == NULL)
         return false;
-    if (slab != CACHE_NO_SLAB)
+    if (slab != NULL)
         put_into_partial(cache, slab, cache_class(slab)->blocks);
     while ((slab = bin->partial.first) != NULL) {
         list_remove(slab);
-        if (cache_next_word(slab)) {
-            set_current(cache, set, class, slab);
+        if (next_word(slab, &word)) {
+            set_current(bin, slab, word);
             return true;
         }
         put_into_full(cache, slab);
     }
-    set_current(cache, set, class, CACHE_NO_SLAB);
+    set_no_current(bin);
     return false;
 }
 
@@ -363,15 +375,15 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
 {
     struct instance *instance = cache->pool->instance;
     struct cache_bin *bin = &set->bins[class];
-    struct cache_slab *slab = bin->current;
-    if ((slab != CACHE_NO_SLAB && cache_next_word(slab)) || cache_next_slab(cache, set, class))
+    unsigned word;
+    if (cache_next_word(cache, bin))
         return 0;
-    slab = bin->current;
-    if (slab != CACHE_NO_SLAB) {
+    struct cache_slab *slab = bin->current;
+    if (slab != NULL) {
         fold_held(cache, slab);
-        if (cache_next_word(slab))
+        if (cache_next_word(cache, bin))
             return 0;
-        set_current(cache, set, class, CACHE_NO_SLAB);
+        set_no_current(bin);
         put_into_full(cache, slab);
     }
     uint64_t span;
@@ -380,9 +392,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             !(any && slab_find_any(instance, class, set->node, &span)))
             break;
         slab = hold_owned(cache, bin, span, class, false);
-        if (slab != NULL) {
-            set_current(cache, set, class, slab);
-            cache_next_word(slab);
+        if (slab != NULL && next_word(slab, &word)) {
+            set_current(bin, slab, word);
             return 0;
         }
     }
@@ -397,8 +408,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         slab_destroy(instance, span, class);
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     }
-    cache_next_word(slab);
-    set_current(cache, set, class, slab);
+    set_current(bin, slab, 0);
     return 0;
 }
 
@@ -438,9 +448,9 @@ void cache_shrink(struct cache *cache)
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
         for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
-            if (bin->current != CACHE_NO_SLAB && fold_held(cache, bin->current) == 0) {
+            if (bin->current != NULL && fold_held(cache, bin->current) == 0) {
                 discard(cache, bin->current);
-                set_current(cache, set, class, CACHE_NO_SLAB);
+                set_no_current(bin);
             }
             shrink_list(cache, &bin->partial);
             shrink_list(cache, &bin->full);
@@ -463,9 +473,9 @@ static void cache_flush(struct cache *cache)
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
         for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
-            if (bin->current != CACHE_NO_SLAB) {
+            if (bin->current != NULL) {
                 let_go(cache, bin->current);
-                set_current(cache, set, class, CACHE_NO_SLAB);
+                set_no_current(bin);
             }
             flush_list(cache, &bin->partial);
             flush_list(cache, &bin->full);
@@ -496,11 +506,12 @@ bool cache_give(struct cache_slab *slab, alps_ptr_t block)
     uint64_t index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
     if (index >= cache_class(slab)->blocks)
         return false;
-    uint64_t w = index / 64, bit = (uint64_t)1 << (index % 64);
-    if ((cache_mirror(slab)[w] & bit) == 0)
+    unsigned w = (unsigned)(index / 64);
+    uint64_t bits = cache_mirror(slab, w), bit = (uint64_t)1 << (index % 64);
+    if ((bits & bit) == 0)
         return false;
-    cache_mirror(slab)[w] &= ~bit;
-    ALPS_FAST_STORE(&slab->fast.allocated[w], cache_mirror(slab)[w]);
+    cache_set_mirror(slab, w, bits & ~bit);
+    ALPS_FAST_STORE(&slab->fast.allocated[w], bits & ~bit);
     if (slab->has_committed) {
         /* A first, then C: between the two the block is free, which is all that counts. */
         fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
@@ -524,6 +535,16 @@ bool cache_give(struct cache_slab *slab, alps_ptr_t block)
     return true;
 }
 
+static void set_up_bins(struct cache_set *set, int node)
+{
+    set->node = node;
+    for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
+        struct cache_bin *bin = &set->bins[class];
+        set_no_current(bin);
+        bin->fast.size = slab_classes[class].size;
+    }
+}
+
 struct cache_set *cache_set_for(struct cache *cache, int node)
 {
     struct cache_pool *pool = cache->pool;
@@ -541,9 +562,7 @@ struct cache_set *cache_set_for(struct cache *cache, int node)
         struct cache_set *set = pool_map_locked(pool, sizeof *set);
         if (set == NULL)
             return &cache->anywhere;
-        set->node = node;
-        for (unsigned class = 0; class < SLAB_CLASSES; class += 1)
-            set->bins[class].current = CACHE_NO_SLAB;
+        set_up_bins(set, node);
         cache->nodes[i] = set;
     }
     return cache->nodes[i];
@@ -603,8 +622,6 @@ static void after_fork_in_child(void)
 
 static void set_up(void)
 {
-    cache_mirror(CACHE_NO_SLAB)[0] = ALPS_FAST_FULL;
-    CACHE_NO_SLAB->word.copy = cache_mirror(CACHE_NO_SLAB);
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -618,9 +635,9 @@ static struct cache *cache_new(struct cache_pool *pool)
         return NULL;
     cache->map = map;
     cache->pool = pool;
-    cache->anywhere.node = ALPS_ANY_NODE;
-    for (unsigned class = 0; class < SLAB_CLASSES; class += 1)
-        set_current(cache, &cache->anywhere, class, CACHE_NO_SLAB);
+    set_up_bins(&cache->anywhere, ALPS_ANY_NODE);
+    for (unsigned i = 0; i <= SLAB_SMALL_MAX / 16; i++)
+        cache->small[i] = &cache->anywhere.bins[slab_small_class[i]].fast;
     cache->next = pool->caches;
     pool->caches = cache;
     return cache;
@@ -649,7 +666,7 @@ struct cache *cache_get_slow(struct cache_pool *pool)
     pthread_setspecific(exit_key, pool);
     __atomic_store_n(&alps_fast_thread_0.handle, pool->handle, __ATOMIC_RELAXED); /* DRAM: */
     alps_fast_thread_0.cache = cache;
-    alps_fast_thread_0.current = cache->small;
+    alps_fast_thread_0.bins = cache->small;
     alps_fast_thread_0.map = cache->map;
     alps_fast_thread_0.map_length = pool->map_length;
     return cache;
@@ -723,7 +740,8 @@ void cache_pool_close(struct cache_pool *pool)
 static void slab_moved(const struct layout *l, struct cache_slab *slab)
 {
     slab->fast.allocated = &slab_allocated(l, slab->span, slab->class)->raw;
-    set_word(slab, (uint64_t)(slab->word.copy - cache_mirror(slab)));
+    if (is_current(slab))
+        set_word(slab, slab->word);
 }
 
 void cache_pool_moved(struct cache_pool *pool)
@@ -734,7 +752,7 @@ void cache_pool_moved(struct cache_pool *pool)
         for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
             for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
                 struct cache_bin *bin = &set->bins[class];
-                if (bin->current != CACHE_NO_SLAB)
+                if (bin->current != NULL)
                     slab_moved(l, bin->current);
                 for (struct cache_slab *slab = bin->partial.first; slab != NULL; slab = slab->next)
                     slab_moved(l, slab);

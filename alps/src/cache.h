@@ -11,8 +11,8 @@ struct cache_bin;
 
 /* A slab held by a thread. */
 struct cache_slab {
-    struct alps_fast_word word; /* that is allocated from */
     uint64_t span;
+    unsigned word; /* of A, that was allocated from last */
     struct cache_bin *bin;
     struct cache_list *list;            /* of the bin; NULL: current */
     struct cache_slab *previous, *next; /* in the list, or in the list of unused ones */
@@ -31,7 +31,8 @@ struct cache_list {
 };
 
 struct cache_bin {
-    struct cache_slab *current; /* allocated from; CACHE_NO_SLAB if none */
+    struct alps_fast_bin fast;
+    struct cache_slab *current; /* allocated from; NULL if none: then the word is a full one */
     struct cache_list partial;  /* others, to be allocated from in turn */
     struct cache_list full;     /* found full when their turn came */
 };
@@ -43,8 +44,8 @@ struct cache_set {
 };
 
 struct cache {
-    /* Current slabs of anywhere's bins, by (size + 15) / 16: what most allocations need. */
-    struct alps_fast_word *small[SLAB_SMALL_MAX / 16 + 1];
+    /* Anywhere's bins, by (size + 15) / 16: what most allocations need. */
+    struct alps_fast_bin *small[SLAB_SMALL_MAX / 16 + 1];
     struct cache_set anywhere;
     struct cache_pool *pool;
     struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
@@ -71,10 +72,6 @@ struct cache_pool {
     void *memory;         /* list of mappings for caches and records */
 };
 
-/* Stands for no slab: its only word is full. */
-extern char cache_no_slab_memory[];
-#define CACHE_NO_SLAB ((struct cache_slab *)(void *)cache_no_slab_memory)
-
 #define CACHE_NO_HANDLE ((const void *)-1) /* none is there, and NULL is no heap */
 
 int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance *instance);
@@ -97,15 +94,12 @@ static inline struct cache *cache_get(struct cache_pool *pool)
  * for a set of its own. */
 struct cache_set *cache_set_for(struct cache *cache, int node);
 
-/* Makes the current word of a slab one with a free block; false if there is none. */
-bool cache_next_word(struct cache_slab *slab);
+/* Makes the word of a bin one with a free block, in the current slab or another one that is held;
+ * false if there is none. For when it is full. */
+bool cache_next_word(struct cache *cache, struct cache_bin *bin);
 
-/* Makes another held slab with a free block the current one; false if there is none. For when the
- * current one is full. */
-bool cache_next_slab(struct cache *cache, struct cache_set *set, unsigned class);
-
-/* Gets the current slab of a bin to have a free block in its current word. -ENOMEM: none to be
- * had. any: also look where no hint points. */
+/* The same, with slabs that are not held yet, too. -ENOMEM: none to be had. any: also look where no
+ * hint points. */
 int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, bool any);
 
 /* Gives back held slabs that turn out empty. */
@@ -115,21 +109,17 @@ void cache_shrink(struct cache *cache);
  * are local. NULL if that did not work, or if enough is held. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
-/* Takes a block; the current word has one. cache_next is the block that it will be. */
-static inline alps_ptr_t cache_next(const struct cache_slab *slab)
+/* The copy of a word of A. */
+static inline uint64_t cache_mirror(struct cache_slab *slab, unsigned w)
 {
-    return alps_fast_next(&slab->word);
+    const struct alps_fast_copy *copy = &alps_fast_copies(&slab->fast)[w];
+    return copy->taken ^ copy->freed;
 }
-static inline alps_ptr_t cache_take(struct cache_slab *slab)
+static inline void cache_set_mirror(struct cache_slab *slab, unsigned w, uint64_t bits)
 {
-    return alps_fast_take(&slab->word);
+    alps_fast_copies(&slab->fast)[w] = (struct alps_fast_copy){.taken = bits, .freed = 0};
 }
 
-/* The copy of A, and what its class says. */
-static inline uint64_t *cache_mirror(struct cache_slab *slab)
-{
-    return alps_fast_copy(&slab->fast);
-}
 static inline const struct slab_class *cache_class(const struct cache_slab *slab)
 {
     return &slab_classes[slab->class];

@@ -32,7 +32,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (class >= SLAB_CLASSES)
         return extent_alloc(instance, size, alignment, set->node, intent, block);
     struct cache_bin *bin = &set->bins[class];
-    if (*bin->current->word.copy == ALPS_FAST_FULL) {
+    if (bin->fast.copy->taken == ALPS_FAST_FULL) {
         int rc = cache_refill(cache, set, class, any);
         /* A slab of several spans may not fit any more where a block alone does. */
         if (rc == -ENOMEM && slab_classes[class].spans > 1)
@@ -43,11 +43,11 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (intent != NULL) {
         uint64_t state = fam_load(layout_state(&instance->layout, bin->current->span));
         fam_store(&intent->incarnation, span_incarnation(state));
-        fam_store(&intent->block, cache_next(bin->current));
+        fam_store(&intent->block, alps_fast_next(&bin->fast));
         fam_store_release(&intent->op, INTENT_MALLOC);
         layout_persist(&instance->layout, &intent->op);
     }
-    *block = cache_take(bin->current);
+    *block = alps_fast_take(&bin->fast);
     return 0;
 }
 
@@ -116,18 +116,15 @@ COLD static alps_ptr_t malloc_slow(alps_heap_t *heap, size_t size, size_t alignm
     return rc == 0 ? block : null_with(rc);
 }
 
-/* The current word is full, as every 64th time or so. */
+/* The current word is full, as every 64th time or so, or the block is of a middle size. */
 static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, size_t size,
                                                              int node)
 {
-    alps_ptr_t block;
-    if (alps_fast_is_current(heap) && size <= ALPS_FAST_SIZE_MAX && node == ALPS_ANY_NODE) {
+    if (alps_fast_is_current(heap) && size <= SLAB_SIZE_MAX && node == ALPS_ANY_NODE) {
         struct cache *cache = alps_fast_thread_0.cache;
-        struct cache_bin *bin = &cache->anywhere.bins[slab_small_class[(size + 15) / 16]];
-        if (bin->current != CACHE_NO_SLAB &&
-            (cache_next_word(bin->current) ||
-             cache_next_slab(cache, &cache->anywhere, bin->current->class))) {
-            block = cache_take(bin->current);
+        struct cache_bin *bin = &cache->anywhere.bins[slab_class_of(size)];
+        if (bin->fast.copy->taken != ALPS_FAST_FULL || cache_next_word(cache, bin)) {
+            alps_ptr_t block = alps_fast_take(&bin->fast);
             heap_verify(heap, block);
             return block;
         }
@@ -137,10 +134,10 @@ static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, 
 
 alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size, int node)
 {
-    struct alps_fast_word *word = alps_fast_find_word(heap, size, node);
-    if (UNLIKELY(word == NULL))
+    struct alps_fast_bin *bin = alps_fast_find_bin(heap, size, node);
+    if (UNLIKELY(bin == NULL))
         return malloc_next_word(heap, size, node);
-    alps_ptr_t block = alps_fast_take(word);
+    alps_ptr_t block = alps_fast_take(bin);
     heap_verify(heap, block);
     return block;
 }

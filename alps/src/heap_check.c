@@ -246,14 +246,13 @@ static void look(const struct layout *l, uint64_t index,
 static void mirror_verify(struct cache_slab *slab, struct alps_check *check)
 {
     struct finding f = {""};
-    const uint64_t *mirror = cache_mirror(slab);
     unsigned used = 0;
     for (unsigned w = 0; w < cache_class(slab)->words; w++) {
         uint64_t allocated = slab->fast.allocated[w];
-        used += count_bits(mirror[w] & slab_word_mask(cache_class(slab), w));
-        if (allocated != mirror[w])
+        used += count_bits(cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
+        if (allocated != cache_mirror(slab, w))
             wrong(&f, "C2: word %u of the slab at span %llu is %llx, its copy %llx", w,
-                  (ull)slab->span, (ull)allocated, (ull)mirror[w]);
+                  (ull)slab->span, (ull)allocated, (ull)cache_mirror(slab, w));
     }
     if (slab->list != NULL && used != slab->fast.used)
         wrong(&f, "C4: the slab at span %llu has %u blocks in use and counts %llu", (ull)slab->span,

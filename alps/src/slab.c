@@ -107,19 +107,18 @@ const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1] = {
     /* clang-format on */
 };
 
+/* The class for more than 2048 << i bytes. */
+static const uint8_t first_class[] = {40, 47, 54, 60, 67, 73, 80, 87};
+
 unsigned slab_class_of(uint64_t size)
 {
     if (size <= SLAB_SMALL_MAX)
         return slab_small_class[(size + 15) / 16];
-    unsigned low = slab_small_class[SLAB_SMALL_MAX / 16], high = SLAB_CLASSES - 1;
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-        if (slab_classes[middle].size >= size)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    /* No more than eight from the first one for that power of two. */
+    unsigned class = first_class[63 - __builtin_clzll(size - 1) - 11];
+    while (slab_classes[class].size < size)
+        class += 1;
+    return class;
 }
 
 unsigned slab_class_aligned(uint64_t size, uint64_t alignment)

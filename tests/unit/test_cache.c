@@ -38,8 +38,8 @@ TEST(cache, the_mirror_is_the_bitmap)
         CHECK(slab != NULL);
         unsigned used = 0;
         for (unsigned w = 0; w < cache_class(slab)->words; w++) {
-            CHECK_EQ(slab->fast.allocated[w], cache_mirror(slab)[w]);
-            used += count_bits(cache_mirror(slab)[w] & slab_word_mask(cache_class(slab), w));
+            CHECK_EQ(slab->fast.allocated[w], cache_mirror(slab, w));
+            used += count_bits(cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
         }
         CHECK_EQ(slab->list == NULL ? used : slab->fast.used, used);
     }

@@ -448,9 +448,8 @@ int alps_free_call(alps_heap_t *heap, alps_ptr_t block) __asm__("alps_free");
 extern inline __attribute__((__gnu_inline__)) alps_ptr_t alps_malloc(alps_heap_t *heap, size_t size,
                                                                      int node)
 {
-    struct alps_fast_word *word = alps_fast_find_word(heap, size, node);
-    return ALPS_FAST_LIKELY(word != NULL) ? alps_fast_take(word)
-                                          : alps_malloc_call(heap, size, node);
+    struct alps_fast_bin *bin = alps_fast_find_bin(heap, size, node);
+    return ALPS_FAST_LIKELY(bin != NULL) ? alps_fast_take(bin) : alps_malloc_call(heap, size, node);
 }
 
 extern inline __attribute__((__gnu_inline__)) int alps_free(alps_heap_t *heap, alps_ptr_t block)

@@ -30,15 +30,15 @@ extern "C" {
 #define ALPS_FAST_INLINE extern inline __attribute__((__gnu_inline__, __always_inline__))
 #endif
 
-/* The word of a slab's bitmap that a thread allocates from until it is full. */
-struct alps_fast_word {
-    uint64_t *copy;      /* the thread's copy of it: bits of blocks in use are set */
-    uint64_t *allocated; /* the word in the heap */
-    uint64_t base;       /* offset of the first block it stands for */
-    uint64_t size;       /* of a block */
+/* The thread's copy of a word of a slab's bitmap, which is taken without freed. A malloc changes
+ * taken and a free freed, so that neither waits for what the other stored: a block that is freed
+ * has its bit in both until the library clears them. */
+struct alps_fast_copy {
+    uint64_t taken;
+    uint64_t freed; /* a part of taken */
 };
 
-/* A slab that a thread holds, for frees; the thread's copy of the bitmap follows. */
+/* A slab that a thread holds; the copy of its bitmap follows. */
 struct alps_fast_slab {
     uint64_t base;       /* offset of block 0 */
     uint64_t inverse;    /* with shift, takes a block's distance from there to its index */
@@ -48,11 +48,20 @@ struct alps_fast_slab {
     uint32_t shift;
 };
 
+/* Where blocks of a size come from: the word of a slab's bitmap that is allocated from until it is
+ * full. */
+struct alps_fast_bin {
+    struct alps_fast_copy *copy; /* of that word */
+    uint64_t *allocated;         /* the word in the heap */
+    uint64_t base;               /* offset of the first block it stands for */
+    uint64_t size;               /* of a block */
+};
+
 /* A thread's view of the heap that it used last. */
 struct alps_fast_thread {
-    const void *handle;              /* of that heap */
-    struct alps_fast_word **current; /* by (size + 15) / 16 */
-    struct alps_fast_slab **map;     /* by offset / 64 KiB; NULL: not held by this thread */
+    const void *handle;          /* of that heap */
+    struct alps_fast_bin **bins; /* by (size + 15) / 16 */
+    struct alps_fast_slab **map; /* by offset / 64 KiB; NULL: not held by this thread */
     uint64_t map_length;
     void *cache; /* where the library has all this */
 };
@@ -68,29 +77,19 @@ ALPS_FAST_INLINE int alps_fast_is_current(const void *handle)
     return __atomic_load_n(&alps_fast_thread_0.handle, __ATOMIC_RELAXED) == handle;
 }
 
-/* A word with a free block of that size, or NULL if there is none here. */
-ALPS_FAST_INLINE struct alps_fast_word *alps_fast_find_word(const void *handle, size_t size,
-                                                            int node)
+/* The block that alps_fast_take would take; the bin's word has one. */
+ALPS_FAST_INLINE uint64_t alps_fast_next(const struct alps_fast_bin *bin)
 {
-    struct alps_fast_word *word;
-    if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle) && size <= ALPS_FAST_SIZE_MAX && node == -1))
-        return NULL;
-    word = alps_fast_thread_0.current[(size + 15) / 16];
-    return ALPS_FAST_LIKELY(*word->copy != ALPS_FAST_FULL) ? word : NULL;
+    return bin->base + (uint64_t)(unsigned)__builtin_ctzll(~bin->copy->taken) * bin->size;
 }
 
-/* The block that alps_fast_take would take. */
-ALPS_FAST_INLINE uint64_t alps_fast_next(const struct alps_fast_word *word)
+ALPS_FAST_INLINE uint64_t alps_fast_take(const struct alps_fast_bin *bin)
 {
-    return word->base + (uint64_t)(unsigned)__builtin_ctzll(~*word->copy) * word->size;
-}
-
-ALPS_FAST_INLINE uint64_t alps_fast_take(const struct alps_fast_word *word)
-{
-    uint64_t block = alps_fast_next(word), bits = *word->copy;
-    bits |= bits + 1;
-    *word->copy = bits;
-    ALPS_FAST_STORE(word->allocated, bits);
+    struct alps_fast_copy *copy = bin->copy;
+    uint64_t block = alps_fast_next(bin), taken = copy->taken;
+    taken |= taken + 1;
+    copy->taken = taken;
+    ALPS_FAST_STORE(bin->allocated, taken ^ copy->freed);
     return block;
 }
 
@@ -117,9 +116,19 @@ ALPS_FAST_INLINE int alps_fast_clear(uint64_t *word, uint64_t index)
 #endif
 }
 
-ALPS_FAST_INLINE uint64_t *alps_fast_copy(struct alps_fast_slab *slab)
+/* A bin with a block of that size, or NULL if there is none here. */
+ALPS_FAST_INLINE struct alps_fast_bin *alps_fast_find_bin(const void *handle, size_t size, int node)
 {
-    return (uint64_t *)(void *)(slab + 1);
+    struct alps_fast_bin *bin;
+    if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle) && size <= ALPS_FAST_SIZE_MAX && node == -1))
+        return NULL;
+    bin = alps_fast_thread_0.bins[(size + 15) / 16];
+    return ALPS_FAST_LIKELY(bin->copy->taken != ALPS_FAST_FULL) ? bin : NULL;
+}
+
+ALPS_FAST_INLINE struct alps_fast_copy *alps_fast_copies(struct alps_fast_slab *slab)
+{
+    return (struct alps_fast_copy *)(void *)(slab + 1);
 }
 
 /* The slab of the calling thread, in its current heap, at an offset; or NULL. */
@@ -133,7 +142,8 @@ ALPS_FAST_INLINE struct alps_fast_slab *alps_fast_find_slab(uint64_t offset)
 ALPS_FAST_INLINE int alps_fast_free(const void *handle, uint64_t block)
 {
     struct alps_fast_slab *slab;
-    uint64_t index, bits, *copy;
+    struct alps_fast_copy *copy;
+    uint64_t index, taken, bits;
     if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle)))
         return 0;
     slab = alps_fast_find_slab(block);
@@ -142,15 +152,16 @@ ALPS_FAST_INLINE int alps_fast_free(const void *handle, uint64_t block)
     index = alps_fast_index(slab->inverse, slab->shift, block - slab->base);
     if (!ALPS_FAST_LIKELY(index < slab->limit))
         return 0;
-    copy = alps_fast_copy(slab) + index / 64;
-    bits = *copy;
+    copy = alps_fast_copies(slab) + index / 64;
+    taken = copy->taken;
+    bits = taken ^ copy->freed;
     if (!ALPS_FAST_LIKELY(alps_fast_clear(&bits, index)))
         return 0;
     if (!ALPS_FAST_LIKELY(--slab->used != 0)) {
         slab->used = 1; /* the slab goes with it */
         return 0;
     }
-    *copy = bits;
+    copy->freed = taken ^ bits;
     ALPS_FAST_STORE(&slab->allocated[index / 64], bits);
     return 1;
 }
