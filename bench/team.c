@@ -285,6 +285,9 @@ static void *member_main(void *argument)
         while (__atomic_load_n(&team->turn, __ATOMIC_ACQUIRE) == turn)
             futex_wait(&team->turn, turn, NULL);
         turn++;
+        /* What the others of this process did before comes by the leader, in another one; this says
+         * so to tools that see only this one. */
+        (void)__atomic_load_n(&team->idle, __ATOMIC_ACQUIRE);
         const enum step step = team->step;
         do_step(member);
         if (__atomic_add_fetch(&team->idle, 1, __ATOMIC_ACQ_REL) == team->threads)
