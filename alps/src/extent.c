@@ -52,8 +52,20 @@ struct run {
     uint64_t first, end;
 };
 
-/* Next free run in a zone that starts at or after from; end == first if there is none. */
-static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from, bool backed_only)
+/* How many spans a search may skip that has come to one in that state: a large block as a whole. */
+static uint64_t occupied(const struct layout *l, uint64_t span, uint64_t state)
+{
+    if (span_kind(state) != SPAN_EXTENT)
+        return 1;
+    uint64_t length = fam_load_acquire(&layout_record(l, span)->length);
+    /* If the state is still the same, that is the length of this block. */
+    return length != 0 && fam_load(layout_state(l, span)) == state ? length : 1;
+}
+
+/* Next free run in a zone that starts at or after from; end == first if there is none. What is
+ * longer than enough may be cut off there. */
+static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from, bool backed_only,
+                           uint64_t enough)
 {
     const struct layout_zone *z = layout_zone(l, zone);
     uint64_t zone_first = zone << l->zone_shift;
@@ -62,15 +74,18 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
         return backed_only || from >= end ? (struct run){end, end} : (struct run){from, end};
 
     uint64_t backed = backed_only ? fam_load_acquire(&z->backed) : ~(uint64_t)0;
-    const fam_word_t *state = from < end ? layout_state(l, from) : NULL;
+    const fam_word_t *states = layout_state(l, zone_first);
     uint64_t first = from;
-    for (; first < end; first++, state++)
-        if (fam_load(state) == SPAN_FREE &&
-            (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
+    while (first < end) {
+        uint64_t state = fam_load_acquire(&states[first - zone_first]);
+        if (state == SPAN_FREE && (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
             break;
+        first += min_u64(occupied(l, first, state), end - first);
+    }
     uint64_t stop = first;
-    for (; stop < end; stop++, state++)
-        if (fam_load(state) != SPAN_FREE ||
+    end = min_u64(end, first + min_u64(enough, end - first));
+    for (; stop < end; stop++)
+        if (fam_load(&states[stop - zone_first]) != SPAN_FREE ||
             !(backed >> ((stop - zone_first) >> l->chunk_shift) & 1))
             break;
     return (struct run){first, stop};
@@ -154,7 +169,7 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
     uint64_t at = max_u64(from, zone_first);
     bool whole = at == zone_first;
     for (;;) {
-        struct run run = next_run(l, zone, at, s->backed_only);
+        struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus);
         if (run.first == run.end)
             break;
         uint64_t start = align_first(s, run.first);
@@ -189,7 +204,7 @@ static int claim_across(struct instance *instance, const struct search *s, int n
         if (node >= 0 && fam_load(&z->node) != (uint64_t)node + 1)
             continue;
         for (;;) {
-            struct run run = next_run(l, zone, at, s->backed_only);
+            struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus);
             if (run.first == run.end)
                 break;
             if (run.first != end)
@@ -382,7 +397,7 @@ int extent_grow(struct instance *instance, uint64_t count)
 bool extent_zone_unused(const struct layout *l, uint64_t zone)
 {
     uint64_t first = zone << l->zone_shift;
-    struct run run = next_run(l, zone, first, false);
+    struct run run = next_run(l, zone, first, false, l->zone_spans);
     return run.first == first && run.end == first + layout_zone_spans(l, zone);
 }
 
@@ -401,7 +416,7 @@ void extent_trim(struct instance *instance, uint64_t zone)
         if ((fam_load_acquire(&z->backed) & bit) == 0)
             continue;
         /* Held as a claimed run, so that nobody relies on the memory while it goes. */
-        struct run run = next_run(l, zone, first, false);
+        struct run run = next_run(l, zone, first, false, l->zone_spans);
         if (run.first != first || run.end < first + count || claim_run(instance, first, count) != 0)
             continue;
         fam_and(&z->backed, ~bit);

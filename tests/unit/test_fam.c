@@ -107,6 +107,28 @@ TEST(fam, malloc_and_own_free_are_one_store_each)
     }
 }
 
+/* Finding room for a large block takes a look at each large block on the way, not at each of its
+ * spans, and not at all the room that there is. */
+TEST(fam, large_blocks_are_found_with_few_reads)
+{
+    if (ALPS_PARANOID)
+        SKIP("a paranoid build looks at the metadata after each operation");
+    enum { BLOCKS = 32, SPANS = 16, LARGE = SPANS * 64 * 1024 };
+    alps_heap_t *heap = inside_open(inside_create(512 * MIB, 512 * MIB, 0), 0);
+    alps_ptr_t blocks[BLOCKS];
+    for (unsigned i = 0; i < BLOCKS; i++)
+        CHECK_NE(blocks[i] = alps_malloc(heap, LARGE, ALPS_ANY_NODE), ALPS_NULL);
+    struct counts counts = {0};
+    alps_fam_set_hook(count, &counts);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        CHECK_ERR(alps_free(heap, blocks[0]), 0); /* the next search begins there */
+        blocks[0] = alps_malloc(heap, LARGE + 1, ALPS_ANY_NODE);
+        CHECK_NE(blocks[0], ALPS_NULL);
+    }
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_LT(counts.ops[ALPS_FAM_LOAD], BLOCKS * (4 * BLOCKS + 6 * SPANS));
+}
+
 /* Taking and giving back slabs included, reads stay a small fraction. */
 TEST(fam, reads_are_rare_where_slabs_change)
 {
