@@ -24,7 +24,6 @@
 #include "trace.h"
 
 #define BACKENDS_MAX 16
-#define PROCESSES_MAX 64
 #define THREADS_MAX 256
 #define ROUNDS_MAX 1000
 #define SCALE_MAX 1e4
@@ -96,7 +95,7 @@ static const bh_option_t options[] = {
      .argument = "N",
      .help = "processes, on one heap where the backend can (default 1)",
      .min = 1,
-     .max = PROCESSES_MAX},
+     .max = TEAM_PROCESSES_MAX},
     {.name = "scale",
      .kind = BH_OPTION_REAL,
      .value = &scale,
@@ -468,7 +467,7 @@ static void print_list(void)
 {
     puts("backends:");
     for (unsigned b = 0; backends[b] != NULL; b++)
-        printf("  %-12s %s\n", backends[b]->name, backends[b]->version());
+        printf("  %-14s %s\n", backends[b]->name, backends[b]->version());
     puts("workloads:");
     for (unsigned w = 0; w < WORKLOAD_COUNT; w++)
         printf("  %-14s %s\n", workloads[w].name, workloads[w].description);
@@ -505,6 +504,15 @@ static const char *settle_options(void)
     return NULL;
 }
 
+static void warn_without_counters(void)
+{
+    bh_counters_t counters;
+
+    if (bh_counters_open(&counters) == 0)
+        fprintf(stderr, "alps-bench: no hardware counters here: %s\n", strerror(errno));
+    bh_counters_close(&counters);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench bench;
@@ -536,8 +544,8 @@ int main(int argc, char **argv)
         return EXIT_FAIL;
     }
     bench.lines.table = stdout;
-    if (counts && bh_counters_open(&(bh_counters_t){.fds = {0}}) == 0)
-        fprintf(stderr, "alps-bench: no hardware counters here: %s\n", strerror(errno));
+    if (counts)
+        warn_without_counters();
     while (backends[bench.backend_count] != NULL)
         bench.backend_count++;
     describe_run(&bench, argc, argv);

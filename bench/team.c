@@ -27,7 +27,6 @@
 
 #include "harness/clock.h"
 
-#define PROCESSES_MAX 64
 #define SAMPLES 64 /* looks at the memory in a round */
 #define LINE 128
 
@@ -69,9 +68,8 @@ struct team {
     _Alignas(LINE) uint32_t idle; /* threads that are done with it */
     _Alignas(LINE) uint64_t live_max, held_max;
 
-    struct process processes[PROCESSES_MAX];
+    struct process processes[TEAM_PROCESSES_MAX];
     struct member *members;
-    struct post *posts;
     bool has_failed;
     char text[600]; /* the last problem */
 };
@@ -389,11 +387,8 @@ static size_t lay_out(const struct team_plan *plan, unsigned threads, char *base
     struct post *posts = carve(&cursor, (size_t)threads * workload->posts, sizeof *posts);
 
     if (team != NULL)
-        *team = (struct team){.plan = *plan,
-                              .workload = workload,
-                              .threads = threads,
-                              .members = members,
-                              .posts = posts};
+        *team = (struct team){
+            .plan = *plan, .workload = workload, .threads = threads, .members = members};
     for (uint32_t i = 0; i < threads * workload->posts; i++) {
         void *blocks = carve(&cursor, workload->batch, sizeof(uint64_t));
         struct mark *marks = carve(&cursor, workload->batch, sizeof *marks);

@@ -8,6 +8,8 @@
 #include "harness/counters.h"
 #include "harness/histogram.h"
 
+#define TEAM_PROCESSES_MAX 64
+
 enum team_clock { TEAM_CLOCK_WALL, TEAM_CLOCK_CPU };
 
 struct team_plan {

@@ -107,7 +107,7 @@ const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1] = {
     /* clang-format on */
 };
 
-/* The class for more than 2048 << i bytes. */
+/* The class for more than SLAB_SMALL_MAX << i bytes. */
 static const uint8_t first_class[] = {40, 47, 54, 60, 67, 73, 80, 87};
 
 unsigned slab_class_of(uint64_t size)
@@ -115,7 +115,7 @@ unsigned slab_class_of(uint64_t size)
     if (size <= SLAB_SMALL_MAX)
         return slab_small_class[(size + 15) / 16];
     /* No more than eight from the first one for that power of two. */
-    unsigned class = first_class[63 - __builtin_clzll(size - 1) - 11];
+    unsigned class = first_class[63 - __builtin_clzll((size - 1) / SLAB_SMALL_MAX)];
     while (slab_classes[class].size < size)
         class += 1;
     return class;

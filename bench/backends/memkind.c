@@ -3,29 +3,11 @@
 #include <memkind.h>
 #include <string.h>
 
-#include "backend.h"
-
-typedef void *block_t;
-
 static struct memkind *kind;
 
-static inline block_t backend_malloc(size_t size)
-{
-    return memkind_malloc(kind, size);
-}
-
-static inline void *backend_address(block_t block)
-{
-    return block;
-}
-
-static inline bool backend_free(block_t block)
-{
-    memkind_free(kind, block);
-    return true;
-}
-
-#include "workloads/instantiate.inc"
+#define BACKEND_MALLOC(size) memkind_malloc(kind, size)
+#define BACKEND_FREE(block) memkind_free(kind, block)
+#include "backends/pointers.inc"
 
 static const char *memkind_failure(int error)
 {

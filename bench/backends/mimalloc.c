@@ -1,27 +1,9 @@
 #include <mimalloc.h>
 #include <stdio.h>
 
-#include "backend.h"
-
-typedef void *block_t;
-
-static inline block_t backend_malloc(size_t size)
-{
-    return mi_malloc(size);
-}
-
-static inline void *backend_address(block_t block)
-{
-    return block;
-}
-
-static inline bool backend_free(block_t block)
-{
-    mi_free(block);
-    return true;
-}
-
-#include "workloads/instantiate.inc"
+#define BACKEND_MALLOC mi_malloc
+#define BACKEND_FREE mi_free
+#include "backends/pointers.inc"
 
 static const char *mimalloc_version(void)
 {
