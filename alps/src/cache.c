@@ -50,6 +50,8 @@ ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_H
 #define alps_fast_thread_0 alps_fast_thread_hooked
 #endif
 
+static uint8_t fast_classes[ALPS_FAST_SIZE_MAX / 16 + 1]; /* for alps_fast_thread */
+
 static _Thread_local uint64_t thread_identity; /* 0: none yet */
 static uint64_t next_identity = 1;             /* DRAM: */
 
@@ -156,7 +158,7 @@ static void set_limit(struct cache_slab *slab, unsigned used)
 /* Has the bin allocate from a word of its current slab. */
 static void set_word(struct cache_slab *slab, unsigned w)
 {
-    struct alps_fast_bin *fast = &slab->bin->fast;
+    struct alps_fast_bin *fast = slab->bin->fast;
     slab->word = w;
     cache_set_mirror(slab, w, cache_mirror(slab, w)); /* what was freed can be taken now */
     fast->copy = &alps_fast_copies(&slab->fast)[w];
@@ -344,7 +346,7 @@ static void set_current(struct cache_bin *bin, struct cache_slab *slab, unsigned
 static void set_no_current(struct cache_bin *bin)
 {
     bin->current = NULL;
-    bin->fast.copy = &full_word;
+    bin->fast->copy = &full_word;
 }
 
 bool cache_next_word(struct cache *cache, struct cache_bin *bin)
@@ -540,8 +542,9 @@ static void set_up_bins(struct cache_set *set, int node)
     set->node = node;
     for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
         struct cache_bin *bin = &set->bins[class];
+        bin->fast = &set->fast[class];
+        bin->fast->size = slab_classes[class].size;
         set_no_current(bin);
-        bin->fast.size = slab_classes[class].size;
     }
 }
 
@@ -622,6 +625,8 @@ static void after_fork_in_child(void)
 
 static void set_up(void)
 {
+    for (unsigned i = 0; i < sizeof fast_classes; i++)
+        fast_classes[i] = (uint8_t)slab_class_of(i * 16);
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
@@ -636,8 +641,6 @@ static struct cache *cache_new(struct cache_pool *pool)
     cache->map = map;
     cache->pool = pool;
     set_up_bins(&cache->anywhere, ALPS_ANY_NODE);
-    for (unsigned i = 0; i <= SLAB_SMALL_MAX / 16; i++)
-        cache->small[i] = &cache->anywhere.bins[slab_small_class[i]].fast;
     cache->next = pool->caches;
     pool->caches = cache;
     return cache;
@@ -666,7 +669,8 @@ struct cache *cache_get_slow(struct cache_pool *pool)
     pthread_setspecific(exit_key, pool);
     __atomic_store_n(&alps_fast_thread_0.handle, pool->handle, __ATOMIC_RELAXED); /* DRAM: */
     alps_fast_thread_0.cache = cache;
-    alps_fast_thread_0.bins = cache->small;
+    alps_fast_thread_0.bins = cache->anywhere.fast;
+    alps_fast_thread_0.classes = fast_classes;
     alps_fast_thread_0.map = cache->map;
     alps_fast_thread_0.map_length = pool->map_length;
     return cache;

@@ -31,7 +31,7 @@ struct cache_list {
 };
 
 struct cache_bin {
-    struct alps_fast_bin fast;
+    struct alps_fast_bin *fast; /* of the set */
     struct cache_slab *current; /* allocated from; NULL if none: then the word is a full one */
     struct cache_list partial;  /* others, to be allocated from in turn */
     struct cache_list full;     /* found full when their turn came */
@@ -39,14 +39,13 @@ struct cache_bin {
 
 /* The slabs for one placement wish: anywhere, or a node. */
 struct cache_set {
+    _Alignas(64) struct alps_fast_bin fast[SLAB_CLASSES];
     struct cache_bin bins[SLAB_CLASSES];
     int node;
 };
 
 struct cache {
-    /* Anywhere's bins, by (size + 15) / 16: what most allocations need. */
-    struct alps_fast_bin *small[SLAB_SMALL_MAX / 16 + 1];
-    struct cache_set anywhere;
+    struct cache_set anywhere;    /* what most allocations need */
     struct cache_pool *pool;
     struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
     struct cache *next;           /* in the pool's list */

@@ -32,7 +32,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (class >= SLAB_CLASSES)
         return extent_alloc(instance, size, alignment, set->node, intent, block);
     struct cache_bin *bin = &set->bins[class];
-    if (bin->fast.copy->taken == ALPS_FAST_FULL) {
+    if (bin->fast->copy->taken == ALPS_FAST_FULL) {
         int rc = cache_refill(cache, set, class, any);
         /* A slab of several spans may not fit any more where a block alone does. */
         if (rc == -ENOMEM && slab_classes[class].spans > 1)
@@ -43,11 +43,11 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (intent != NULL) {
         uint64_t state = fam_load(layout_state(&instance->layout, bin->current->span));
         fam_store(&intent->incarnation, span_incarnation(state));
-        fam_store(&intent->block, alps_fast_next(&bin->fast));
+        fam_store(&intent->block, alps_fast_next(bin->fast));
         fam_store_release(&intent->op, INTENT_MALLOC);
         layout_persist(&instance->layout, &intent->op);
     }
-    *block = alps_fast_take(&bin->fast);
+    *block = alps_fast_take(bin->fast);
     return 0;
 }
 
@@ -122,9 +122,10 @@ static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, 
 {
     if (alps_fast_is_current(heap) && size <= SLAB_SIZE_MAX && node == ALPS_ANY_NODE) {
         struct cache *cache = alps_fast_thread_0.cache;
-        struct cache_bin *bin = &cache->anywhere.bins[slab_class_of(size)];
-        if (bin->fast.copy->taken != ALPS_FAST_FULL || cache_next_word(cache, bin)) {
-            alps_ptr_t block = alps_fast_take(&bin->fast);
+        unsigned class = size <= ALPS_FAST_SIZE_MAX ? alps_fast_class(size) : slab_class_of(size);
+        struct cache_bin *bin = &cache->anywhere.bins[class];
+        if (bin->fast->copy->taken != ALPS_FAST_FULL || cache_next_word(cache, bin)) {
+            alps_ptr_t block = alps_fast_take(bin->fast);
             heap_verify(heap, block);
             return block;
         }

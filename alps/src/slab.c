@@ -96,26 +96,13 @@ const struct slab_class slab_classes[SLAB_CLASSES] = {
     /* clang-format on */
 };
 
-const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1] = {
-    /* clang-format off */
-    0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18, 18, 19, 19, 20,
-    20, 21, 21, 22, 22, 23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26, 26, 27, 27, 27, 27,
-    28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30, 31, 31, 31, 31, 32, 32, 32, 32, 32, 32, 32,
-    32, 33, 33, 33, 33, 33, 33, 33, 33, 34, 34, 34, 34, 34, 34, 34, 34, 35, 35, 35, 35, 35, 35,
-    35, 35, 36, 36, 36, 36, 36, 36, 36, 36, 37, 37, 37, 37, 37, 37, 37, 37, 38, 38, 38, 38, 38,
-    38, 38, 38, 39, 39, 39, 39, 39, 39, 39, 39,
-    /* clang-format on */
-};
-
-/* The class for more than SLAB_SMALL_MAX << i bytes. */
-static const uint8_t first_class[] = {40, 47, 54, 60, 67, 73, 80, 87};
+/* The class of 16 bytes, and the first one of each power of two after it. */
+static const uint8_t first_class[] = {0, 1, 2, 4, 8, 16, 24, 32, 40, 47, 54, 60, 67, 73, 80, 87};
 
 unsigned slab_class_of(uint64_t size)
 {
-    if (size <= SLAB_SMALL_MAX)
-        return slab_small_class[(size + 15) / 16];
-    /* No more than eight from the first one for that power of two. */
-    unsigned class = first_class[63 - __builtin_clzll((size - 1) / SLAB_SMALL_MAX)];
+    /* No more than eight from the first one. */
+    unsigned class = first_class[60 - __builtin_clzll((size - (size != 0)) | 8)];
     while (slab_classes[class].size < size)
         class += 1;
     return class;

@@ -10,9 +10,8 @@
 #include <alps/fast.h>
 
 #define SLAB_CLASSES 93u
-#define SLAB_SIZE_MAX 466032u             /* larger blocks are extents */
-#define SLAB_SMALL_MAX ALPS_FAST_SIZE_MAX /* up to here slab_small_class tells the class */
-#define SLAB_WORDS_MAX 63u                /* of a bitmap of 64 bits a word */
+#define SLAB_SIZE_MAX 466032u /* larger blocks are extents */
+#define SLAB_WORDS_MAX 63u    /* of a bitmap of 64 bits a word */
 
 struct slab_class {
     uint32_t size;    /* bytes of a block, a multiple of 16 */
@@ -25,7 +24,6 @@ struct slab_class {
 };
 
 extern const struct slab_class slab_classes[SLAB_CLASSES];
-extern const uint8_t slab_small_class[SLAB_SMALL_MAX / 16 + 1]; /* by (size + 15) / 16 */
 
 /* The smallest class whose blocks have at least size bytes; size <= SLAB_SIZE_MAX. */
 unsigned slab_class_of(uint64_t size);

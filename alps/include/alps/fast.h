@@ -21,7 +21,7 @@ extern "C" {
 
 #define ALPS_FAST_LIKELY(x) __builtin_expect(!!(x), 1)
 
-#define ALPS_FAST_SIZE_MAX 2048u
+#define ALPS_FAST_SIZE_MAX 32768u
 #define ALPS_FAST_FULL UINT64_MAX /* a word without a free block */
 
 /* The library's sources have a store of their own, that the emulator's flavour intercepts. */
@@ -60,7 +60,8 @@ struct alps_fast_bin {
 /* A thread's view of the heap that it used last. */
 struct alps_fast_thread {
     const void *handle;          /* of that heap */
-    struct alps_fast_bin **bins; /* by (size + 15) / 16 */
+    struct alps_fast_bin *bins;  /* by class */
+    const uint8_t *classes;      /* by (size + 15) / 16 */
     struct alps_fast_slab **map; /* by offset / 64 KiB; NULL: not held by this thread */
     uint64_t map_length;
     void *cache; /* where the library has all this */
@@ -116,13 +117,18 @@ ALPS_FAST_INLINE int alps_fast_clear(uint64_t *word, uint64_t index)
 #endif
 }
 
+ALPS_FAST_INLINE unsigned alps_fast_class(size_t size)
+{
+    return alps_fast_thread_0.classes[(size + 15) / 16];
+}
+
 /* A bin with a block of that size, or NULL if there is none here. */
 ALPS_FAST_INLINE struct alps_fast_bin *alps_fast_find_bin(const void *handle, size_t size, int node)
 {
     struct alps_fast_bin *bin;
     if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle) && size <= ALPS_FAST_SIZE_MAX && node == -1))
         return NULL;
-    bin = alps_fast_thread_0.bins[(size + 15) / 16];
+    bin = &alps_fast_thread_0.bins[alps_fast_class(size)];
     return ALPS_FAST_LIKELY(bin->copy->taken != ALPS_FAST_FULL) ? bin : NULL;
 }
 
