@@ -45,7 +45,7 @@ struct cache_set {
 };
 
 struct cache {
-    struct cache_set anywhere;    /* what most allocations need */
+    struct cache_set anywhere; /* what most allocations need */
     struct cache_pool *pool;
     struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
     struct cache *next;           /* in the pool's list */
