@@ -906,10 +906,11 @@ static int parse(const struct driver_program *program, int argc, char **argv)
         return exit_codes[DRIVER_USAGE];
     }
     if (!driver_options.help && !driver_options.version) {
-        if (emulation_load(argv, error) == 0)
+        problem = emulation_load(argv);
+        if (problem == NULL)
             return -1;
         if (speaks)
-            fprintf(stderr, "%s: %s\n", program->name, error);
+            fprintf(stderr, "%s: %s\n", program->name, problem);
         return exit_codes[DRIVER_FAIL];
     }
     if (speaks && driver_options.help)

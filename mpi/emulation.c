@@ -1,22 +1,18 @@
-/* Idea: the drivers are linked with the library that people run, without hooks. To be emulated, a
- * driver starts itself again with libalps-emu before it, which takes the place of that library;
- * the loader finds it where it finds libemu. The emulator itself is started only when the ranks
- * that share memory have found each other, since they share its queues as well. */
+/* Idea: the drivers are linked with the library that people run, and start themselves again with
+ * libalps-emu to be emulated. The emulator itself is started only when the ranks that share memory
+ * have found each other, since they share its queues as well. */
 #include "emulation.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <numa.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <emu/emu.h>
+#include <emu/launch.h>
 #include <emu/topology.h>
-
-#define LIBRARY "libalps-emu.so.0"
 
 struct emulation_options emulation_options;
 const char *const emulation_modes[] = {"spin", "virtual", "numa", NULL};
@@ -28,45 +24,19 @@ static bool is_wanted(void)
 
 const char *emulation_check(void)
 {
-    static char error[BH_ERROR_MAX];
-    const char *name = emulation_options.profile;
-    struct emu_profile_info info = {0};
+    const char *profile = emulation_options.profile;
 
-    if (name == NULL)
+    if (profile == NULL)
         return emulation_options.mode == EMULATION_VIRTUAL ? "--emu-mode virtual needs --emu"
                                                            : NULL;
     if (emulation_options.mode == EMULATION_NUMA)
         return "--emu-mode numa has the memory of this machine, and takes no --emu";
-    if (strchr(name, '/') != NULL) {
-        snprintf(error, sizeof error, "--emu %s: %s", name, strerror(ENOENT));
-        return access(name, R_OK) == 0 ? NULL : error;
-    }
-    for (unsigned i = 0; emu_profile_get(i, &info) == 0; i++)
-        if (strcmp(info.name, name) == 0)
-            return NULL;
-    snprintf(error, sizeof error,
-             "--emu %s: no such profile; emu-topology --profiles lists them, a file's name has a /",
-             name);
-    return error;
+    return emu_launch_check(profile);
 }
 
-int emulation_load(char **argv, char error[BH_ERROR_MAX])
+const char *emulation_load(char **argv)
 {
-    const char *before = getenv("LD_PRELOAD");
-    char libraries[4096];
-
-    if (!is_wanted() || dlsym(RTLD_DEFAULT, "alps_fam_set_hook") != NULL)
-        return 0;
-    snprintf(error, BH_ERROR_MAX, "--emu needs %s, which the loader does not find", LIBRARY);
-    if (before != NULL && strstr(before, LIBRARY) != NULL)
-        return -1;
-    snprintf(libraries, sizeof libraries, "%s%s%s", LIBRARY, before == NULL ? "" : ":",
-             before == NULL ? "" : before);
-    setenv("LD_PRELOAD", libraries, 1);
-    unsetenv("EMU_MODE"); /* the driver starts the emulator */
-    execv("/proc/self/exe", argv);
-    snprintf(error, BH_ERROR_MAX, "cannot start with %s: %s", LIBRARY, strerror(errno));
-    return -1;
+    return is_wanted() ? emu_launch(argv) : NULL;
 }
 
 const char *emulation_describe(void)

@@ -19,9 +19,8 @@ extern const char *const emulation_modes[];
 /* NULL, or what is wrong with the options. */
 const char *emulation_check(void);
 
-/* Before MPI_Init: the heap library must be the one with the emulator inside. If it is not, the
- * program starts itself again with it. 0, or -1 and a text. */
-int emulation_load(char **argv, char error[BH_ERROR_MAX]);
+/* Before MPI_Init: emu_launch, if there is something to emulate. */
+const char *emulation_load(char **argv);
 
 /* What is emulated, in a few words; "off". The text is valid until the next call. */
 const char *emulation_describe(void);
