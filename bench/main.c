@@ -4,8 +4,13 @@
  * then one in which its memory is looked at, and then the timed rounds. There the backends take
  * turns round by round, each round starting with another one, so that what else the machine does
  * hits them alike; what is compared is the rounds' medians. The latencies of single calls come from
- * rounds of their own, since timing a call takes as long as the call. */
+ * rounds of their own, since timing a call takes as long as the call.
+ *
+ * On emulated memory nothing is timed: ALPS alone plays the checked part and the rounds, in which
+ * its accesses are counted. */
 #include <alps/alps.h>
+#include <emu/emu.h>
+#include <emu/launch.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -28,11 +33,14 @@
 #define ROUNDS_MAX 1000
 #define SCALE_MAX 1e4
 #define NO_CHOICE UINT_MAX
-#define VERIFIED_PART 16             /* the checked round has 1/16 of the pairs */
-#define ROUNDS_A_LATENCY 4           /* timed rounds for one in which calls are timed */
-#define RESULT_SHOWN 9               /* fields of a result that are in the table */
-#define RESULT_MAX 23                /* and in all, without counters */
-#define LIVE_MIN (UINT64_C(1) << 20) /* bytes below which memory held says nothing */
+#define VERIFIED_PART 16                   /* the checked round has 1/16 of the pairs */
+#define ROUNDS_A_LATENCY 4                 /* timed rounds for one in which calls are timed */
+#define LIMIT_NS (BH_NS_PER_S / 4)         /* of a round, if nothing else is said */
+#define RESULT_SHOWN 9                     /* fields of a result that are in the table */
+#define RESULT_MAX 23                      /* and in all, without counters */
+#define EMULATED_SHOWN (TEAM_ACCESSES + 2) /* fields of emulated accesses that are in the table */
+#define EMULATED_MAX (TEAM_ACCESSES + 4)   /* and in all */
+#define LIVE_MIN (UINT64_C(1) << 20)       /* bytes below which memory held says nothing */
 
 enum { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 
@@ -48,10 +56,11 @@ static uint64_t threads = 1;
 static uint64_t processes = 1;
 static double scale = 1;
 static uint64_t rounds = 7;
-static uint64_t limit_ns = BH_NS_PER_S / 4;
+static uint64_t limit_ns = LIMIT_NS;
 static const char *trace_path = BENCH_TRACE;
 static uint64_t seed = 1;
 static unsigned clock_choice = TEAM_CLOCK_WALL;
+static const char *profile; /* NULL: the memory is as it is */
 static const char *heap_path;
 static uint64_t heap_bytes = UINT64_C(2) << 30;
 static const char *json_path;
@@ -141,6 +150,11 @@ static const bh_option_t options[] = {
      .argument = "SIZE",
      .help = "size of heaps that have one, taken as it is used (default 2G)",
      .min = 1},
+    {.name = "emu",
+     .kind = BH_OPTION_TEXT,
+     .value = &profile,
+     .argument = "PROFILE",
+     .help = "count accesses to emulated memory (emu-topology --profiles), by alps alone"},
     {.name = "counters",
      .kind = BH_OPTION_FLAG,
      .value = &counts,
@@ -276,6 +290,10 @@ static void start(struct bench *bench, unsigned backend, unsigned workload)
     memset(&contender->malloc_ns, 0, sizeof contender->malloc_ns);
     memset(&contender->free_ns, 0, sizeof contender->free_ns);
     const uint64_t part = contender->pairs / VERIFIED_PART;
+    if (profile != NULL) {
+        play(bench, backend, workload, VERIFIED, 0, part);
+        return;
+    }
     if (!play(bench, backend, workload, MEMORY, 0, contender->pairs / 4))
         return;
     contender->memory = team_memory(contender->team);
@@ -301,7 +319,7 @@ static void play_rounds(struct bench *bench, unsigned workload)
             if (!play(bench, b, workload, TIMED, round, contender->pairs))
                 continue;
             contender->rounds[round] = team_measurement(contender->team);
-            if (round % ROUNDS_A_LATENCY == 0 &&
+            if (profile == NULL && round % ROUNDS_A_LATENCY == 0 &&
                 play(bench, b, workload, LATENCY, round, contender->pairs))
                 team_latencies(contender->team, &contender->malloc_ns, &contender->free_ns);
         }
@@ -385,15 +403,68 @@ static void report(struct bench *bench, unsigned backend, unsigned workload)
     bh_write(&bench->details, "result", fields, RESULT_MAX + BH_COUNTERS);
 }
 
+/* What a pair asks emulated memory for. There is no time in it but the emulator's, so that it is
+ * the same wherever it is counted. */
+static void report_emulated(struct bench *bench, unsigned backend, unsigned workload)
+{
+    const struct contender *contender = &bench->contenders[backend];
+    bh_field_t fields[EMULATED_MAX];
+    size_t count = 0;
+
+    fields[count++] = bh_text("workload", workload_names[workload]);
+    fields[count++] = bh_count("pairs", contender->rounds[0].pairs);
+    for (unsigned a = 0; a < TEAM_ACCESSES; a++) {
+        double values[ROUNDS_MAX];
+        for (uint64_t round = 0; round < rounds; round++)
+            values[round] =
+                contender->rounds[round].accesses[a] / (double)contender->rounds[round].pairs;
+        fields[count++] = bh_real(team_access_names[a], bh_stats(values, rounds).median, 4);
+    }
+    /* What follows is not in the table. */
+    fields[count++] = bh_count("processes", processes);
+    fields[count++] = bh_count("threads", team_threads(contender->team));
+    bh_write(&bench->lines, "emulated", fields, EMULATED_SHOWN);
+    bh_write(&bench->details, "emulated", fields, count);
+}
+
+/* NULL, or why it cannot be started. */
+static const char *start_emulator(void)
+{
+    const struct emu_options emulator = {
+        .struct_size = sizeof emulator,
+        .mode = EMU_VIRTUAL,
+        .profile = profile,
+    };
+
+    return profile == NULL || emu_start(&emulator) == 0 ? NULL : emu_error_detail();
+}
+
+static void stop_emulator(void)
+{
+    if (profile != NULL)
+        emu_stop();
+}
+
 static void run_workload(struct bench *bench, unsigned workload)
 {
+    /* Each has an emulator of its own, and finds no caches and queues as others have left them. */
+    const char *failure = start_emulator();
+    if (failure != NULL) {
+        fprintf(stderr, "alps-bench: %s: %s\n", workload_names[workload], failure);
+        bench->failed = true;
+        return;
+    }
     for (unsigned b = 0; b < bench->backend_count; b++)
         start(bench, b, workload);
     play_rounds(bench, workload);
     bh_progress_clear(&bench->progress);
     for (unsigned b = 0; b < bench->backend_count; b++) {
-        if (bench->contenders[b].team != NULL)
+        if (bench->contenders[b].team == NULL)
+            continue;
+        if (profile == NULL)
             report(bench, b, workload);
+        else
+            report_emulated(bench, b, workload);
     }
     for (unsigned b = 0; b < bench->backend_count; b++) {
         struct contender *contender = &bench->contenders[b];
@@ -401,6 +472,7 @@ static void run_workload(struct bench *bench, unsigned workload)
         if (problem != NULL)
             report_failure(bench, b, workload, problem);
     }
+    stop_emulator();
 }
 
 /* Each backend's speed against the reference: a line for each workload, and one for all. */
@@ -431,12 +503,16 @@ static void report_summary(struct bench *bench)
 
 static void describe_run(struct bench *bench, int argc, char **argv)
 {
-    bh_field_t extra[BACKENDS_MAX + 6] = {
-        bh_count("processes", processes), bh_count("threads", threads),
-        bh_real("scale", scale, 4),       bh_count("rounds", rounds),
-        bh_count("seed", seed),           bh_text("clock", clock_names[clock_choice]),
+    bh_field_t extra[BACKENDS_MAX + 7] = {
+        bh_count("processes", processes),
+        bh_count("threads", threads),
+        bh_real("scale", scale, 4),
+        bh_count("rounds", rounds),
+        bh_count("seed", seed),
+        bh_text("clock", profile == NULL ? clock_names[clock_choice] : "virtual"),
+        bh_text("emulation", emu_describe()),
     };
-    size_t count = 6;
+    size_t count = 7;
 
     for (unsigned b = 0; b < bench->backend_count; b++) {
         if (chosen(chosen_backends, b))
@@ -490,11 +566,30 @@ static void name_choices(void)
         workload_names[w] = workloads[w].name;
 }
 
+/* The same for a run on emulated memory, which only ALPS accesses. */
+static const char *settle_emulation(void)
+{
+    const uint64_t asked_for = chosen_backends;
+
+    if (counts || clock_choice != TEAM_CLOCK_WALL || limit_ns != LIMIT_NS || reference != NO_CHOICE)
+        return "--emu counts accesses by one backend, and takes no --clock, --counters, --limit or "
+               "--reference";
+    for (unsigned b = 0; backends[b] != NULL; b++) {
+        if (strcmp(backends[b]->name, "alps") == 0)
+            chosen_backends = UINT64_C(1) << b;
+    }
+    if (asked_for != UINT64_MAX && asked_for != chosen_backends)
+        return "--emu takes the backend alps alone: others make no accesses to emulated memory";
+    return emu_launch_check(profile);
+}
+
 /* NULL, or what is wrong with the command line as a whole. */
 static const char *settle_options(void)
 {
     if (!(scale > 0 && scale <= SCALE_MAX))
         return "--scale must be more than 0 and at most 10000";
+    if (profile != NULL)
+        return settle_emulation();
     if (reference != NO_CHOICE && !chosen(chosen_backends, reference))
         return "--reference must be among --backends";
     for (unsigned b = 0; reference == NO_CHOICE && backends[b] != NULL; b++) {
@@ -534,6 +629,14 @@ int main(int argc, char **argv)
             print_list();
         return EXIT_PASS;
     }
+    if (profile != NULL && (problem = emu_launch(argv)) != NULL) {
+        fprintf(stderr, "alps-bench: %s\n", problem);
+        return EXIT_FAIL;
+    }
+    if ((problem = start_emulator()) != NULL) {
+        fprintf(stderr, "alps-bench: %s\n", problem);
+        return EXIT_USAGE;
+    }
     if (chosen(chosen_workloads, WORKLOAD_trace) &&
         trace_read(trace_path, &bench.trace, error) != 0) {
         fprintf(stderr, "alps-bench: %s\n", error);
@@ -549,6 +652,7 @@ int main(int argc, char **argv)
     while (backends[bench.backend_count] != NULL)
         bench.backend_count++;
     describe_run(&bench, argc, argv);
+    stop_emulator();
     run_all(&bench);
     trace_free(&bench.trace);
     if (bh_writer_close(&bench.details) != 0) {

@@ -25,12 +25,24 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <emu/emu.h>
+
 #include "harness/clock.h"
 
 #define SAMPLES 64 /* looks at the memory in a round */
 #define LINE 128
 
-enum step { STEP_OPEN, STEP_READY, STEP_SETUP, STEP_RUN, STEP_WEIGH, STEP_TEARDOWN, STEP_CLOSE };
+enum step {
+    STEP_OPEN,
+    STEP_READY,
+    STEP_SETUP,
+    STEP_BEFORE,
+    STEP_RUN,
+    STEP_AFTER,
+    STEP_WEIGH,
+    STEP_TEARDOWN,
+    STEP_CLOSE
+};
 
 struct member {
     _Alignas(LINE) struct worker worker;
@@ -47,9 +59,10 @@ struct member {
 struct process {
     _Alignas(LINE) pid_t pid;
     bool is_there;
-    uint64_t faults; /* of the last run */
-    uint64_t base;   /* bytes that it has before there are blocks */
-    uint64_t held;   /* bytes beyond these, when last looked at */
+    uint64_t faults;                  /* of the last run */
+    uint64_t base;                    /* bytes that it has before there are blocks */
+    uint64_t held;                    /* bytes beyond these, when last looked at */
+    uint64_t accesses[TEAM_ACCESSES]; /* of the last run */
     char problem[400];
 };
 
@@ -67,6 +80,7 @@ struct team {
     _Alignas(LINE) uint32_t turn; /* number of the step; threads wait for the next one */
     _Alignas(LINE) uint32_t idle; /* threads that are done with it */
     _Alignas(LINE) uint64_t live_max, held_max;
+    uint64_t clock_ns; /* of emulated memory: the latest of the threads' */
 
     struct process processes[TEAM_PROCESSES_MAX];
     struct member *members;
@@ -181,6 +195,47 @@ static uint64_t faults_of_process(void)
     return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
+const char *const team_access_names[TEAM_ACCESSES] = {
+    "reads",   "read_misses", "writes",     "write_misses", "atomics",
+    "flushes", "fences",      "link_bytes", "virtual_ns",
+};
+
+/* Those of this process so far. */
+static void count_accesses(uint64_t accesses[TEAM_ACCESSES])
+{
+    struct emu_counts counts;
+
+    emu_count(&counts);
+    const uint64_t now[TEAM_ACCESSES] = {
+        counts.accesses[EMU_READ],
+        counts.misses[EMU_READ],
+        counts.accesses[EMU_WRITE],
+        counts.misses[EMU_WRITE],
+        counts.accesses[EMU_ATOMIC],
+        counts.accesses[EMU_FLUSH],
+        counts.fences,
+        counts.bytes_read + counts.bytes_written,
+        counts.charged_ns,
+    };
+    memcpy(accesses, now, sizeof now);
+}
+
+static void look_before_run(struct process *process)
+{
+    process->faults = faults_of_process();
+    count_accesses(process->accesses);
+}
+
+static void look_after_run(struct process *process)
+{
+    uint64_t now[TEAM_ACCESSES];
+
+    process->faults = faults_of_process() - process->faults;
+    count_accesses(now);
+    for (unsigned a = 0; a < TEAM_ACCESSES; a++)
+        process->accesses[a] = now[a] - process->accesses[a];
+}
+
 static void run_timed(struct member *member, workload_run *run)
 {
     if (member->team->plan.counts)
@@ -222,11 +277,11 @@ static void do_step_of_process(struct team *team, struct process *process)
             process->base = process_bytes();
         }
         break;
-    case STEP_RUN:
-        process->faults = faults_of_process();
+    case STEP_BEFORE:
+        look_before_run(process);
         break;
-    case STEP_TEARDOWN:
-        process->faults = faults_of_process() - process->faults;
+    case STEP_AFTER:
+        look_after_run(process);
         break;
     case STEP_WEIGH:
         if (team->flavour == MEMORY)
@@ -287,7 +342,9 @@ static void *member_main(void *argument)
          * so to tools that see only this one. */
         (void)__atomic_load_n(&team->idle, __ATOMIC_ACQUIRE);
         const enum step step = team->step;
+        emu_wait_until(__atomic_load_n(&team->clock_ns, __ATOMIC_RELAXED));
         do_step(member);
+        raise_to(&team->clock_ns, emu_clock_ns());
         if (__atomic_add_fetch(&team->idle, 1, __ATOMIC_ACQ_REL) == team->threads)
             futex_wake(&team->idle);
         if (step == STEP_CLOSE)
@@ -534,8 +591,8 @@ static void plan_round(struct team *team, uint64_t pairs)
 
 const char *team_play(struct team *team, enum flavour flavour, uint64_t round, uint64_t pairs)
 {
-    static const enum step steps[] = {STEP_READY, STEP_SETUP,    STEP_RUN,
-                                      STEP_WEIGH, STEP_TEARDOWN, STEP_WEIGH};
+    static const enum step steps[] = {STEP_READY, STEP_SETUP, STEP_BEFORE,   STEP_RUN,
+                                      STEP_AFTER, STEP_WEIGH, STEP_TEARDOWN, STEP_WEIGH};
     const char *problem = NULL;
 
     team->flavour = flavour;
@@ -571,6 +628,10 @@ struct measurement team_measurement(const struct team *team)
         measured.counters[c] = team->plan.counts ? 0 : NAN;
         for (unsigned i = 0; i < team->threads && team->plan.counts; i++)
             measured.counters[c] += team->members[i].counted[c];
+    }
+    for (unsigned a = 0; a < TEAM_ACCESSES; a++) {
+        for (unsigned i = 0; i < team->plan.processes; i++)
+            measured.accesses[a] += (double)team->processes[i].accesses[a];
     }
     return measured;
 }

@@ -42,6 +42,10 @@ const char *team_stop(struct team *team);
 
 unsigned team_threads(const struct team *team);
 
+/* What emulated memory is asked for, by this name each. */
+#define TEAM_ACCESSES 9
+extern const char *const team_access_names[TEAM_ACCESSES];
+
 /* What a round was like. */
 struct measurement {
     uint64_t pairs;               /* of all threads */
@@ -49,6 +53,7 @@ struct measurement {
     double pairs_per_s;           /* pairs over the time that passed for the slowest thread */
     double faults;                /* page faults */
     double counters[BH_COUNTERS]; /* of all threads; NaN: not to be had */
+    double accesses[TEAM_ACCESSES];
 };
 
 struct memory {

@@ -15,7 +15,7 @@
 #define TEXT_WIDTH 16 /* of a column, at least */
 #define NUMBER_WIDTH 10
 #define MACHINE_FIELDS 10
-#define EXTRA_MAX 16
+#define EXTRA_MAX 32
 
 /* Length in bytes of the UTF-8 character at text; 0 if there is none. */
 static size_t utf8_length(const unsigned char *text)

@@ -76,6 +76,14 @@ done <<'BAD'
 --backends alps --reference glibc|--reference must be among --backends
 --workloads nonesuch|.*nonesuch
 --trace /nowhere|/nowhere: No such file
+--emu nonesuch|--emu nonesuch: no such profile
+--emu ./nonesuch|--emu ./nonesuch: No such file
+--emu cxl-switch --backends alps,glibc|--emu takes the backend alps alone
+--emu cxl-switch --backends alps-calls|--emu takes the backend alps alone
+--emu cxl-switch --reference alps|--emu counts .*takes no .*--reference
+--emu cxl-switch --clock cpu|--emu counts .*takes no --clock
+--emu cxl-switch --counters|--emu counts .*takes no .*--counters
+--emu cxl-switch --limit 1s|--emu counts .*takes no .*--limit
 BAD
 
 # ---- traces ----
@@ -101,7 +109,7 @@ for trace in "$TRACES"/*.trace; do
 done
 
 if [ -z "$RECORDER" ]; then
-    echo "a sanitized build: nothing is recorded"
+    echo "a sanitized build: nothing is recorded or emulated"
     verdict
 fi
 
@@ -130,4 +138,91 @@ warns '^libalps-trace: ALPS_TRACE is not set: '
 ALPS_TRACE=$dir/absent/trace LD_PRELOAD=$RECORDER "$ALLOCATES" >"$dir/out" 2>"$dir/err" ||
     complain "it fails without a trace"
 warns "^libalps-trace: $dir/absent/trace: No such file or directory$"
+
+# ---- emulated memory ----
+
+# emulated FILE ARGUMENTS...: a run whose CSV goes to the file.
+emulated() {
+    local file=$1
+    shift
+    run 0 "$BENCH" --emu "$@" --csv "$file"
+    says '^RESULT: PASS$'
+    equals "what is said on stderr" "$(cat "$dir/err")" ""
+}
+# rows FILE [WORKLOAD]: what was counted, without prodcon, whose threads meet differently each time.
+rows() {
+    grep -E "^emulated,${2:-}" "$1" | grep -v ',prodcon,'
+}
+# counts FILE WORKLOAD COLUMN LEAST MOST: a figure is in these bounds.
+counts() {
+    checks=$((checks + 1))
+    awk -F , -v workload="$2" -v column="$3" -v least="$4" -v most="$5" '
+        $1 == "record" { for (i in head) delete head[i]; for (i = 1; i <= NF; i++) head[$i] = i }
+        $1 == "emulated" && $2 == workload {
+            found++
+            value = $head[column]
+            good += value >= least && value <= most
+        }
+        END { print value; exit found != 1 || good != 1 }' "$1" >"$dir/value" ||
+        complain "$2: $3 of a pair: $(cat "$dir/value"), not in $4..$5"
+}
+
+# The same figures in each run, whatever else ran before, and in all forms.
+# shellcheck disable=SC2086 # words
+emulated "$dir/csv" cxl-switch $small --json "$dir/json-lines"
+says '^# emulation: virtual cxl-switch, '
+says '^# workload +pairs +reads +read_misses +writes '
+is_json "$dir/json-lines"
+equals "rows" "$(lines '^emulated,[a-z0-9-]+,[0-9]+,' "$dir/csv")" 20
+equals "objects" "$(lines '"record":"emulated","workload":' "$dir/json-lines")" 20
+equals "results in time" "$(lines '^(result|summary),' "$dir/csv")" 0
+# shellcheck disable=SC2086
+emulated "$dir/again" cxl-switch $small --backends alps
+equals "figures of a second run" "$(rows "$dir/again")" "$(rows "$dir/csv")"
+# shellcheck disable=SC2086
+emulated "$dir/again" cxl-switch $small --workloads mixed
+equals "figures of a workload alone" "$(rows "$dir/again")" "$(rows "$dir/csv" mixed,)"
+
+# No fast path reads: a pair is two stores. A slab of some 1,000 blocks that comes and goes costs a
+# hundred reads, most of them of its bitmaps, and a few CAS.
+emulated "$dir/csv" cxl-switch --scale 0.1 --rounds 3 \
+    --workloads pair,lifo,fifo,random,threadtest,prodcon
+for workload in pair lifo fifo random threadtest; do
+    counts "$dir/csv" "$workload" reads 0 0.2
+    counts "$dir/csv" "$workload" writes 1.99 2.2
+    counts "$dir/csv" "$workload" atomics 0 0.01
+done
+# Whoever frees another's block looks whose it is, and changes the bitmap by CAS.
+counts "$dir/csv" prodcon reads 1 20
+counts "$dir/csv" prodcon atomics 0.9 3
+
+# The same where the others are processes, with a profile of one's own: accesses of all are there.
+cat >"$dir/own.profile" <<'PROFILE'
+coherent = no
+[memory far]
+read = 300 ns
+PROFILE
+emulated "$dir/csv" "$dir/own.profile" --processes 2 --scale 0.1 --rounds 3 --workloads pair,prodcon
+while read -r column value; do
+    counts "$dir/csv" pair "$column" "$value" "$value"
+done <<'PAIR'
+reads 0
+writes 2
+write_misses 2
+atomics 0
+link_bytes 128
+virtual_ns 600
+PAIR
+counts "$dir/csv" prodcon reads 1 20
+counts "$dir/csv" prodcon atomics 0.9 3
+
+# What a profile lacks shows when it is read.
+run 2 "$BENCH" --emu sham
+warns '^alps-bench: profile sham: memory own has no latency of its own'
+echo 'nonsense = 1' >>"$dir/own.profile"
+run 2 "$BENCH" --emu "$dir/own.profile"
+warns "^alps-bench: $dir/own.profile:4:1: "
+# A round that is not timed still checks every byte.
+run 1 "$BENCH" --emu cxl-switch --scale 0.01 --rounds 1 --workloads lifo --inject-corruption
+warns '^alps-bench: alps: lifo: .*is not what was written there$'
 verdict
