@@ -41,7 +41,8 @@ enum step {
     STEP_AFTER,
     STEP_WEIGH,
     STEP_TEARDOWN,
-    STEP_CLOSE
+    STEP_CLOSE,
+    STEP_EXIT,
 };
 
 struct member {
@@ -341,14 +342,13 @@ static void *member_main(void *argument)
         /* What the others of this process did before comes by the leader, in another one; this says
          * so to tools that see only this one. */
         (void)__atomic_load_n(&team->idle, __ATOMIC_ACQUIRE);
-        const enum step step = team->step;
+        if (team->step == STEP_EXIT)
+            return NULL;
         emu_wait_until(__atomic_load_n(&team->clock_ns, __ATOMIC_RELAXED));
         do_step(member);
         raise_to(&team->clock_ns, emu_clock_ns());
         if (__atomic_add_fetch(&team->idle, 1, __ATOMIC_ACQ_REL) == team->threads)
             futex_wake(&team->idle);
-        if (step == STEP_CLOSE)
-            return NULL;
     }
 }
 
@@ -390,16 +390,21 @@ static const char *look_for_the_dead(struct team *team)
     return problem;
 }
 
+static void announce(struct team *team, enum step step)
+{
+    team->step = step;
+    __atomic_store_n(&team->idle, 0, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&team->turn, 1, __ATOMIC_RELEASE);
+    futex_wake(&team->turn);
+}
+
 /* Has all threads do the step; NULL, or what went wrong. */
 static const char *lead(struct team *team, enum step step)
 {
     const struct timespec patience = {.tv_nsec = 100 * (long)BH_NS_PER_MS};
     uint32_t idle;
 
-    team->step = step;
-    __atomic_store_n(&team->idle, 0, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&team->turn, 1, __ATOMIC_RELEASE);
-    futex_wake(&team->turn);
+    announce(team, step);
     while ((idle = __atomic_load_n(&team->idle, __ATOMIC_ACQUIRE)) != team->threads) {
         futex_wait(&team->idle, idle, &patience);
         if (__atomic_load_n(&team->idle, __ATOMIC_ACQUIRE) == team->threads)
@@ -562,11 +567,15 @@ const char *team_stop(struct team *team)
 
     if (problem != NULL)
         snprintf(text, sizeof text, "%s", problem);
+    /* Only when all have closed the heap may one end: until then, one that ends has failed. */
+    const bool all_well = !team->has_failed && problem == NULL;
+    if (all_well)
+        announce(team, STEP_EXIT);
     for (unsigned i = 0; i < team->plan.processes; i++) {
         struct process *process = &team->processes[i];
         if (!process->is_there)
             continue;
-        if (team->has_failed || problem != NULL)
+        if (!all_well)
             kill(process->pid, SIGKILL);
         while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
             ;
