@@ -9,25 +9,18 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common.h"
 #include "harness/clock.h"
 #include "harness/options.h"
 #include "harness/record.h"
-#include "harness/stats.h"
-
-enum { EXIT_PASS, EXIT_FAIL, EXIT_USAGE };
-#define GIB ((uint64_t)1 << 30)
-#define ROUNDS_MAX 1000u
 
 static bh_list_t capacities = {4, {GIB, 16 * GIB, 128 * GIB, 1024 * GIB}};
 static bh_list_t block_counts = {5, {1000, 100000, 1000000, 1600000, 10000000}};
@@ -101,22 +94,6 @@ struct round {
     uint64_t zones;
 };
 
-static int fail(const char *what, int error)
-{
-    fprintf(stderr, "alps-bench-recovery: %s: %s (%s)\n", what, alps_strerror(error),
-            alps_error_detail());
-    return -1;
-}
-
-/* Starts a process that dies with this one; 0 in the child. */
-static pid_t start(void)
-{
-    pid_t parent = getpid(), child = fork();
-    if (child == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
-        _exit(EXIT_FAIL);
-    return child;
-}
-
 static void survive(struct shared *shared, const char *path)
 {
     alps_heap_t *heap;
@@ -133,31 +110,11 @@ static void survive(struct shared *shared, const char *path)
 /* A process that allocates the blocks and is killed. Its generation, or 0. */
 static alps_gen_t make_victim(const char *path, uint64_t blocks)
 {
-    int ends[2];
-    alps_gen_t generation = 0;
-    if (pipe(ends) != 0)
+    alps_gen_t generation;
+    pid_t victim = start_owner(path, blocks, block_size, &generation);
+    if (victim < 0)
         return 0;
-    pid_t child = start();
-    if (child == 0) {
-        alps_heap_t *heap;
-        if (alps_heap_open(path, NULL, &heap) != 0)
-            _exit(EXIT_FAIL);
-        for (uint64_t i = 0; i < blocks; i++)
-            if (alps_malloc(heap, block_size, ALPS_ANY_NODE) == ALPS_NULL)
-                _exit(EXIT_FAIL);
-        generation = alps_heap_generation(heap);
-        if (write(ends[1], &generation, sizeof generation) == sizeof generation)
-            pause();
-        _exit(EXIT_FAIL);
-    }
-    close(ends[1]);
-    if (child < 0 || read(ends[0], &generation, sizeof generation) != sizeof generation)
-        generation = 0;
-    close(ends[0]);
-    if (child > 0) {
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
-    }
+    kill_owner(victim);
     return generation;
 }
 
@@ -257,10 +214,7 @@ static int run_round(const char *path, uint64_t capacity, uint64_t blocks, struc
 
 static double median(const struct round *all, size_t offset)
 {
-    double values[ROUNDS_MAX];
-    for (uint64_t i = 0; i < rounds; i++)
-        memcpy(&values[i], (const char *)&all[i] + offset, sizeof values[i]);
-    return bh_stats(values, rounds).median;
+    return stats_of(all, rounds, sizeof *all, offset).median;
 }
 
 /* Whether the file system can hold so many blocks twice, with something to spare. */
@@ -336,10 +290,5 @@ int main(int argc, char **argv)
                         "skipped: %" PRIu64 " blocks in %" PRIu64 " MiB: no room for them twice\n",
                         block_counts.items[n], capacities.items[c] >> 20);
         }
-    if (bh_writer_close(&writer) != 0 && result == 0) {
-        fprintf(stderr, "alps-bench-recovery: the results cannot be written\n");
-        result = -1;
-    }
-    printf("RESULT: %s\n", result == 0 ? "PASS" : "FAIL");
-    return result == 0 ? EXIT_PASS : EXIT_FAIL;
+    return finish(&writer, result);
 }
