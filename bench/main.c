@@ -371,7 +371,7 @@ static void report(struct bench *bench, unsigned backend, unsigned workload)
         bh_real("ns_per_pair", stats.median, 2),
         bh_real("ns_iqr", bh_stats_iqr(&stats), 2),
         bh_real("mpairs_per_s", bh_stats(throughput, rounds).median, 2),
-        bh_real("ratio", ratio, 2),
+        bh_real("ratio", ratio, 3),
         bh_real("malloc_p99_ns", quantile(&contender->malloc_ns, 0.99), 0),
         bh_real("malloc_p999_ns", quantile(&contender->malloc_ns, 0.999), 0),
         bh_real("held_per_live", per_live(memory, memory->held), 2),
@@ -503,7 +503,7 @@ static void report_summary(struct bench *bench)
 
 static void describe_run(struct bench *bench, int argc, char **argv)
 {
-    bh_field_t extra[BACKENDS_MAX + 7] = {
+    bh_field_t extra[BACKENDS_MAX + 8] = {
         bh_count("processes", processes),
         bh_count("threads", threads),
         bh_real("scale", scale, 4),
@@ -511,8 +511,9 @@ static void describe_run(struct bench *bench, int argc, char **argv)
         bh_count("seed", seed),
         bh_text("clock", profile == NULL ? clock_names[clock_choice] : "virtual"),
         bh_text("emulation", emu_describe()),
+        bh_text("reference", reference == NO_CHOICE ? "none" : backend_names[reference]),
     };
-    size_t count = 7;
+    size_t count = 8;
 
     for (unsigned b = 0; b < bench->backend_count; b++) {
         if (chosen(chosen_backends, b))

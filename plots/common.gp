@@ -1,6 +1,6 @@
 # What the scripts share: the file of results, checks with messages, styles. Before it loads this
 # one, a script sets program and record, what its file must be of and hold, and copies its arguments,
-# since loading changes them.
+# since loading changes them. If it sets value, records without a value in that column do not count.
 if (arguments != 2) exit error "usage: gnuplot -c " . system("basename -- '" . script . "'") . \
     " RESULTS.csv PICTURE"
 
@@ -12,9 +12,11 @@ about(key) = of_file("sed -n 's/^# " . key . ": //p'")
 
 # The records of one kind, under their header: a source of data. Records of that kind with other
 # columns than the first ones are left out.
-rows(kind) = "awk -v kind=" . kind . " -F, '$1 == \"record\" { header = $0 } $1 == kind { \
-    if (!first) { first = header; print header } if (header == first) print }' '" . \
-    escaped(results) . "'"
+if (!exists("value")) value = ""
+rows(kind) = "awk -v kind=" . kind . " -v value=" . value . " -F, '$1 == \"record\" { header = $0 } \
+    $1 == kind { if (!first) { first = header; print header; split(header, names); \
+    for (i in names) if (names[i] == value) at = i } \
+    if (header == first && (!at || $at != \"\")) print }' '" . escaped(results) . "'"
 section(kind) = "< " . rows(kind)
 
 # Of these, the rows with a value in a column; blanks in it may be _.
@@ -44,10 +46,11 @@ machine = sprintf("%s, %s cores, alps %s%s", about("cpu_model"), about("cores"),
     about("version"), emulated eq "" ? "" : simulated ? ", simulated: " . emulated : ", emulated: " . emulated)
 
 # In black and white, curves are told by their points and by how dark they are.
-array colours[6] = ["#123f6b", "#d2691e", "#2f9e44", "#8e44ad", "#808080", "#c0392b"]
-array points[6] = [7, 4, 9, 12, 6, 2]
-colour(i) = colours[1 + (i - 1) % 6]
-point(i) = points[1 + (i - 1) % 6]
+array colours[9] = ["#123f6b", "#d2691e", "#2f9e44", "#8e44ad", "#808080", "#c0392b", "#0e9aa7", \
+    "#b8860b", "#d6569e"]
+array points[9] = [7, 4, 9, 12, 6, 2, 5, 8, 13]
+colour(i) = colours[1 + (i - 1) % 9]
+point(i) = points[1 + (i - 1) % 9]
 
 set datafile separator comma
 set datafile missing ""

@@ -83,7 +83,7 @@ warns 'usage: gnuplot'
 # ---- every other picture and the page, of results as they should not be ----
 
 report=$top/plots/report
-for script in latency relocate timeline shuffle recovery validate; do
+for script in latency relocate timeline shuffle recovery validate bench bench-memory bench-latency; do
     run 1 gnuplot -c "$top/plots/$script.gp" "$dir/absent.csv" "$dir/picture"
     warns "$dir/absent.csv: no such file"
     printf '# program: else\nrecord,a\nb,1\n' >"$dir/other.csv"
