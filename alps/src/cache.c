@@ -8,16 +8,24 @@
  * Invariants
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
- *   C2 The copy of word w, taken without freed, is word w of A, and freed is a part of taken. What
- *      is freed can be taken again when the bin turns to the word anew.
+ *   C2 The copy of word w is word w of A.
  *   C3 The slabs in a bin's full list have no free block. Both of its lists are short: what is
  *      beyond is let go, so that a process that idles keeps little from others that free blocks in
  *      it.
- *   C4 While a slab is in a list, used is the number of its blocks whose bit in A is set.
+ *   C4 What is on a bin's stack, or available in its word, is free, in a slab that is held, and in
+ *      one of the two only.
+ *
+ * What was freed last is allocated first: it is warm in the processor's cache, and what is there
+ * need not be looked for. A stack is short; what it has no room for is found in the bitmaps, a word
+ * after the other. That begins only when the stack is empty, which gives C4.
+ *
+ * Blocks come into reach bit by bit, so that memory is not touched before it is needed: of a slab,
+ * those from slab->reach on have never been allocated since it is held. Words of small blocks are
+ * worth turning to if a quarter is free; of large ones, any block is.
  *
  * A slab that has become full goes to the end of the partial list: when its turn comes again some
  * blocks are free, as a rule. Only if none is, it goes to the full list, and the next free moves it
- * back.
+ * back. A slab that has become empty goes back at once, unless it is allocated from.
  *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
@@ -35,9 +43,9 @@
 #define KEEP_SPANS_MAX 64u /* see keep_spans */
 #define TRIES 16u          /* hinted slabs looked at in a row that turn out full */
 #define CHUNK_BYTES (64 * KIB)
-
-/* Where bins point that have nothing. */
-static struct alps_fast_copy full_word = {.taken = ALPS_FAST_FULL};
+#define THRIFTY 1024u          /* bytes from which on any free block is taken before a fresh one */
+#define LOOKS 8u               /* words looked at for one that is worth it */
+#define REACH_BYTES (16 * KIB) /* that come into reach at a time, or more of many */
 
 ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
 
@@ -131,7 +139,7 @@ static void set_map(struct cache *cache, const struct cache_slab *slab, struct c
 static void set_mirror(struct cache_slab *slab, const uint64_t *allocated)
 {
     for (unsigned w = 0; w < cache_class(slab)->words; w++)
-        cache_set_mirror(slab, w, allocated[w]);
+        *cache_mirror(slab, w) = allocated[w];
 }
 
 static bool is_current(const struct cache_slab *slab)
@@ -144,8 +152,22 @@ static unsigned count_used(struct cache_slab *slab)
 {
     unsigned used = 0;
     for (unsigned w = 0; w < cache_class(slab)->words; w++)
-        used += count_bits(cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
+        used += count_bits(*cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
     return used;
+}
+
+/* Word w of A without blocks in use. */
+static uint64_t empty_word(const struct cache_slab *slab, unsigned w)
+{
+    return ~slab_word_mask(cache_class(slab), w);
+}
+
+static bool is_empty(struct cache_slab *slab)
+{
+    for (unsigned w = 0; w < cache_class(slab)->words; w++)
+        if (*cache_mirror(slab, w) != empty_word(slab, w))
+            return false;
+    return true;
 }
 
 /* Local frees need nothing but A unless the slab is full or has committed blocks. */
@@ -155,28 +177,65 @@ static void set_limit(struct cache_slab *slab, unsigned used)
     slab->fast.limit = used == blocks || slab->has_committed ? 0 : blocks;
 }
 
+/* Blocks within reach that word w stands for. */
+static unsigned count_reached(const struct cache_slab *slab, unsigned w)
+{
+    return slab->reach <= w * 64 ? 0 : (unsigned)min_u64(slab->reach - w * 64, 64);
+}
+
+/* The free ones of them. */
+static uint64_t free_bits(struct cache_slab *slab, unsigned w)
+{
+    unsigned count = count_reached(slab, w);
+    return ~*cache_mirror(slab, w) & (count == 64 ? ~(uint64_t)0 : ((uint64_t)1 << count) - 1);
+}
+
+/* The bin's word is that no more. */
+static void leave_word(struct cache_bin *bin)
+{
+    if (bin->current != NULL)
+        bin->fast->copy->empty = empty_word(bin->current, bin->current->word);
+    bin->fast->available = 0;
+}
+
 /* Has the bin allocate from a word of its current slab. */
 static void set_word(struct cache_slab *slab, unsigned w)
 {
     struct alps_fast_bin *fast = slab->bin->fast;
     slab->word = w;
-    cache_set_mirror(slab, w, cache_mirror(slab, w)); /* what was freed can be taken now */
+    fast->available = free_bits(slab, w);
     fast->copy = &alps_fast_copies(&slab->fast)[w];
+    fast->copy->empty = ~(uint64_t)0;
     fast->allocated = &slab->fast.allocated[w];
     fast->base = slab->fast.base + (uint64_t)w * 64 * fast->size;
 }
 
-/* The first word of a slab with a free block, from the present one on; false if there is none. */
-static bool next_word(struct cache_slab *slab, unsigned *word)
+/* The first word within reach, from the present one on, of which a part is free: any_part or enough
+ * to be worth the turn. */
+static bool next_word(struct cache_slab *slab, bool any_part, unsigned *word)
 {
-    unsigned words = cache_class(slab)->words, w = slab->word;
-    for (unsigned i = 0; i < words; i++, w = w + 1 < words ? w + 1 : 0) {
-        if (cache_mirror(slab, w) != ALPS_FAST_FULL) {
+    unsigned words = (slab->reach + 63) / 64, w = slab->word;
+    for (unsigned i = 0; i < words && (any_part || i < LOOKS); i++) {
+        uint64_t bits = free_bits(slab, w);
+        if (bits != 0 && (any_part || count_bits(bits) * 4 >= count_reached(slab, w))) {
             *word = w;
             return true;
         }
+        w = w + 1 < words ? w + 1 : 0;
     }
     return false;
+}
+
+/* Brings some more blocks into reach; false if all are. */
+static bool extend(struct cache_slab *slab, unsigned *word)
+{
+    const struct slab_class *c = cache_class(slab);
+    if (slab->reach == c->blocks)
+        return false;
+    uint64_t end = slab->reach + max_u64(REACH_BYTES / c->size + 1, slab->reach / 4);
+    *word = slab->reach / 64;
+    slab->reach = (unsigned)min_u64(min_u64(end, c->blocks), (*word + 1) * 64);
+    return true;
 }
 
 /* ---- the bin's lists ---- */
@@ -216,11 +275,35 @@ static bool list_is_long(const struct cache *cache, const struct cache_list *lis
 
 /* ---- holding and letting go ---- */
 
+/* Takes the blocks of a slab off its bin's stack. */
+static void unstack(struct cache_slab *slab)
+{
+    struct alps_fast_bin *fast = slab->bin->fast;
+    const struct alps_fast_copy *copies = alps_fast_copies(&slab->fast);
+    struct alps_fast_block *to = fast->bottom;
+    for (const struct alps_fast_block *from = to; from != fast->top; from++)
+        if (from->copy < copies || from->copy >= copies + cache_class(slab)->words)
+            *to++ = *from;
+    fast->top = to;
+}
+
 /* Stops holding: the record is dropped, the slab still owned by the instance. */
 static void unhold(struct cache *cache, struct cache_slab *slab)
 {
+    unstack(slab);
     set_map(cache, slab, NULL);
     record_drop(cache, slab);
+}
+
+/* The blocks up to the last one in use. */
+static unsigned reach_of(const struct slab_class *c, const uint64_t *allocated)
+{
+    for (unsigned w = c->words; w-- > 0;) {
+        uint64_t bits = allocated[w] & slab_word_mask(c, w);
+        if (bits != 0)
+            return w * 64 + 64 - (unsigned)__builtin_clzll(bits);
+    }
+    return 0;
 }
 
 /* Holds an owned slab with these bits of A; NULL without memory for a record. */
@@ -241,9 +324,13 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     slab->fast = (struct alps_fast_slab){.base = slab_base(l, span, class),
                                          .inverse = c->inverse,
                                          .shift = c->shift,
+                                         .bin = bin->fast,
                                          .allocated = &slab_allocated(l, span, class)->raw};
     set_mirror(slab, allocated);
+    for (unsigned w = 0; w < c->words; w++)
+        alps_fast_copies(&slab->fast)[w].empty = empty_word(slab, w);
     slab->word = 0;
+    slab->reach = reach_of(c, allocated);
     set_limit(slab, used);
     set_map(cache, slab, slab);
     return slab;
@@ -272,15 +359,13 @@ static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
 {
     const struct layout *l = &cache->pool->instance->layout;
     if (!slab_any_released(l, slab->span, slab->class))
-        return is_current(slab) ? count_used(slab) : (unsigned)slab->fast.used;
+        return count_used(slab);
     uint64_t allocated[SLAB_WORDS_MAX];
     unsigned used = slab_fold(l, slab->span, slab->class, allocated);
     if (slab->has_committed)
         slab_trim_committed(l, slab->span, slab->class, allocated);
     set_mirror(slab, allocated);
     set_limit(slab, used);
-    if (!is_current(slab))
-        slab->fast.used = used;
     return used;
 }
 
@@ -312,18 +397,16 @@ static void put_into_full(struct cache *cache, struct cache_slab *slab)
         list_remove(oldest);
         unsigned used = fold_held(cache, oldest);
         if (used != 0 && used < cache_class(oldest)->blocks) {
-            oldest->fast.used = used;
             list_add(&bin->partial, oldest);
         } else {
             let_go(cache, oldest);
         }
     }
-    slab->fast.used = cache_class(slab)->blocks;
     set_limit(slab, cache_class(slab)->blocks);
     list_add(&bin->full, slab);
 }
 
-static void put_into_partial(struct cache *cache, struct cache_slab *slab, unsigned used)
+static void put_into_partial(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_bin *bin = slab->bin;
     while (list_is_long(cache, &bin->partial, slab->class)) {
@@ -331,46 +414,62 @@ static void put_into_partial(struct cache *cache, struct cache_slab *slab, unsig
         list_remove(oldest);
         let_go(cache, oldest);
     }
-    slab->fast.used = used;
     list_add(&bin->partial, slab);
 }
 
-/* Makes a slab with a free block in that word the one that a bin allocates from. */
+/* Has the bin allocate from a word of a slab that is in no list. */
 static void set_current(struct cache_bin *bin, struct cache_slab *slab, unsigned word)
 {
     bin->current = slab;
-    slab->fast.used = CACHE_UNCOUNTED;
     set_word(slab, word);
 }
 
 static void set_no_current(struct cache_bin *bin)
 {
+    leave_word(bin);
     bin->current = NULL;
-    bin->fast->copy = &full_word;
+}
+
+/* Makes a slab in the partial list the current one. */
+static void rotate(struct cache *cache, struct cache_bin *bin, struct cache_slab *slab,
+                   unsigned word)
+{
+    struct cache_slab *before = bin->current;
+    list_remove(slab);
+    set_no_current(bin);
+    if (before != NULL)
+        put_into_partial(cache, before);
+    set_current(bin, slab, word);
 }
 
 bool cache_next_word(struct cache *cache, struct cache_bin *bin)
 {
-    struct cache_slab *slab = bin->current;
-    unsigned word;
-    if (slab != NULL && next_word(slab, &word)) {
+    struct cache_slab *slab = bin->current, *oldest;
+    bool any_part = bin->fast->size >= THRIFTY;
+    unsigned word, some;
+    leave_word(bin);
+    if (slab != NULL && next_word(slab, any_part, &word)) {
         set_word(slab, word);
         return true;
     }
-    if (bin->partial.first == NULL)
-        return false;
-    if (slab != NULL)
-        put_into_partial(cache, slab, cache_class(slab)->blocks);
-    while ((slab = bin->partial.first) != NULL) {
-        list_remove(slab);
-        if (next_word(slab, &word)) {
-            set_current(bin, slab, word);
-            return true;
-        }
-        put_into_full(cache, slab);
+    while ((oldest = bin->partial.first) != NULL && !next_word(oldest, true, &some)) {
+        if (extend(oldest, &some))
+            break;
+        list_remove(oldest);
+        put_into_full(cache, oldest);
     }
-    set_no_current(bin);
-    return false;
+    if (oldest != NULL && next_word(oldest, any_part, &word)) {
+        rotate(cache, bin, oldest, word);
+        return true;
+    }
+    if (slab != NULL && (extend(slab, &word) || next_word(slab, true, &word))) {
+        set_word(slab, word);
+        return true;
+    }
+    if (oldest == NULL)
+        return false;
+    rotate(cache, bin, oldest, some);
+    return true;
 }
 
 int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, bool any)
@@ -394,7 +493,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             !(any && slab_find_any(instance, class, set->node, &span)))
             break;
         slab = hold_owned(cache, bin, span, class, false);
-        if (slab != NULL && next_word(slab, &word)) {
+        if (slab != NULL && (next_word(slab, true, &word) || extend(slab, &word))) {
             set_current(bin, slab, word);
             return 0;
         }
@@ -410,7 +509,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         slab_destroy(instance, span, class);
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     }
-    set_current(bin, slab, 0);
+    extend(slab, &word);
+    set_current(bin, slab, word);
     return 0;
 }
 
@@ -450,9 +550,10 @@ void cache_shrink(struct cache *cache)
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
         for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
-            if (bin->current != NULL && fold_held(cache, bin->current) == 0) {
-                discard(cache, bin->current);
+            struct cache_slab *slab = bin->current;
+            if (slab != NULL && fold_held(cache, slab) == 0) {
                 set_no_current(bin);
+                discard(cache, slab);
             }
             shrink_list(cache, &bin->partial);
             shrink_list(cache, &bin->full);
@@ -475,9 +576,10 @@ static void cache_flush(struct cache *cache)
     for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
         for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
             struct cache_bin *bin = &set->bins[class];
-            if (bin->current != NULL) {
-                let_go(cache, bin->current);
+            struct cache_slab *slab = bin->current;
+            if (slab != NULL) {
                 set_no_current(bin);
+                let_go(cache, slab);
             }
             flush_list(cache, &bin->partial);
             flush_list(cache, &bin->full);
@@ -494,11 +596,10 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
     if (slab == NULL)
         return NULL;
-    unsigned used = count_used(slab);
-    if (used == cache_class(slab)->blocks)
+    if (count_used(slab) == cache_class(slab)->blocks)
         put_into_full(cache, slab);
     else
-        put_into_partial(cache, slab, used);
+        put_into_partial(cache, slab);
     return slab;
 }
 
@@ -509,31 +610,28 @@ bool cache_give(struct cache_slab *slab, alps_ptr_t block)
     if (index >= cache_class(slab)->blocks)
         return false;
     unsigned w = (unsigned)(index / 64);
-    uint64_t bits = cache_mirror(slab, w), bit = (uint64_t)1 << (index % 64);
-    if ((bits & bit) == 0)
+    uint64_t *mirror = cache_mirror(slab, w), bit = (uint64_t)1 << (index % 64);
+    if ((*mirror & bit) == 0)
         return false;
-    cache_set_mirror(slab, w, bits & ~bit);
-    ALPS_FAST_STORE(&slab->fast.allocated[w], bits & ~bit);
+    *mirror &= ~bit;
+    ALPS_FAST_STORE(&slab->fast.allocated[w], *mirror);
     if (slab->has_committed) {
         /* A first, then C: between the two the block is free, which is all that counts. */
         fam_word_t *c = &slab_committed(&cache->pool->instance->layout, slab->span, slab->class)[w];
         fam_store_release(c, fam_load(c) & ~bit);
         layout_persist(&cache->pool->instance->layout, c); /* before it is of a generation again */
     }
-    slab->fast.used--;
-    if (is_current(slab)) {
-        set_limit(slab, 0);
+    if (!is_current(slab) && is_empty(slab)) {
+        list_remove(slab);
+        discard(cache, slab);
         return true;
     }
-    unsigned used = (unsigned)slab->fast.used;
-    set_limit(slab, used);
-    struct cache_list *list = slab->list;
-    if (used == 0 || list == &slab->bin->full)
+    set_limit(slab, 0);
+    alps_fast_push(&slab->fast, block, index);
+    if (slab->list == &slab->bin->full) {
         list_remove(slab);
-    if (used == 0)
-        discard(cache, slab);
-    else if (list == &slab->bin->full)
-        put_into_partial(cache, slab, used);
+        put_into_partial(cache, slab);
+    }
     return true;
 }
 
@@ -544,6 +642,8 @@ static void set_up_bins(struct cache_set *set, int node)
         struct cache_bin *bin = &set->bins[class];
         bin->fast = &set->fast[class];
         bin->fast->size = slab_classes[class].size;
+        bin->fast->top = bin->fast->bottom = set->stacks[class];
+        bin->fast->end = bin->fast->bottom + CACHE_STACK;
         set_no_current(bin);
     }
 }
@@ -756,6 +856,7 @@ void cache_pool_moved(struct cache_pool *pool)
         for (unsigned i = 0; (set = next_set(cache, &i)) != NULL;)
             for (unsigned class = 0; class < SLAB_CLASSES; class += 1) {
                 struct cache_bin *bin = &set->bins[class];
+                bin->fast->top = bin->fast->bottom;
                 if (bin->current != NULL)
                     slab_moved(l, bin->current);
                 for (struct cache_slab *slab = bin->partial.first; slab != NULL; slab = slab->next)

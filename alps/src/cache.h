@@ -12,18 +12,15 @@ struct cache_bin;
 /* A slab held by a thread. */
 struct cache_slab {
     uint64_t span;
-    unsigned word; /* of A, that was allocated from last */
+    unsigned word;  /* of A, that was allocated from last */
+    unsigned reach; /* blocks from here on are not allocated */
     struct cache_bin *bin;
     struct cache_list *list;            /* of the bin; NULL: current */
     struct cache_slab *previous, *next; /* in the list, or in the list of unused ones */
     uint32_t class;
-    bool has_committed; /* some bit of C is set */
-    /* Last and on a cache line of its own, the copy of A behind it. used is counted only while the
-     * slab is in a list; it is CACHE_UNCOUNTED or so while it is a current one. */
-    _Alignas(64) struct alps_fast_slab fast;
+    bool has_committed;                      /* some bit of C is set */
+    _Alignas(64) struct alps_fast_slab fast; /* last: the copy of A is behind it */
 };
-
-#define CACHE_UNCOUNTED ((uint64_t)1 << 62) /* frees never count it down to 0 */
 
 struct cache_list {
     struct cache_slab *first, *last; /* the oldest first */
@@ -32,16 +29,21 @@ struct cache_list {
 
 struct cache_bin {
     struct alps_fast_bin *fast; /* of the set */
-    struct cache_slab *current; /* allocated from; NULL if none: then the word is a full one */
+    struct cache_slab *current; /* that the word is of; NULL: there is no word */
     struct cache_list partial;  /* others, to be allocated from in turn */
     struct cache_list full;     /* found full when their turn came */
 };
+
+/* Blocks on a bin's stack: an odd number of cache lines, so that the stacks do not meet in the same
+ * sets of a processor's cache. */
+#define CACHE_STACK 66u
 
 /* The slabs for one placement wish: anywhere, or a node. */
 struct cache_set {
     _Alignas(64) struct alps_fast_bin fast[SLAB_CLASSES];
     struct cache_bin bins[SLAB_CLASSES];
     int node;
+    struct alps_fast_block stacks[SLAB_CLASSES][CACHE_STACK];
 };
 
 struct cache {
@@ -93,8 +95,8 @@ static inline struct cache *cache_get(struct cache_pool *pool)
  * for a set of its own. */
 struct cache_set *cache_set_for(struct cache *cache, int node);
 
-/* Makes the word of a bin one with a free block, in the current slab or another one that is held;
- * false if there is none. For when it is full. */
+/* Makes the word of an empty bin one with a free block, in the current slab or another one that is
+ * held; false if there is none. */
 bool cache_next_word(struct cache *cache, struct cache_bin *bin);
 
 /* The same, with slabs that are not held yet, too. -ENOMEM: none to be had. any: also look where no
@@ -109,14 +111,9 @@ void cache_shrink(struct cache *cache);
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
 /* The copy of a word of A. */
-static inline uint64_t cache_mirror(struct cache_slab *slab, unsigned w)
+static inline uint64_t *cache_mirror(struct cache_slab *slab, unsigned w)
 {
-    const struct alps_fast_copy *copy = &alps_fast_copies(&slab->fast)[w];
-    return copy->taken ^ copy->freed;
-}
-static inline void cache_set_mirror(struct cache_slab *slab, unsigned w, uint64_t bits)
-{
-    alps_fast_copies(&slab->fast)[w] = (struct alps_fast_copy){.taken = bits, .freed = 0};
+    return &alps_fast_copies(&slab->fast)[w].bits;
 }
 
 static inline const struct slab_class *cache_class(const struct cache_slab *slab)

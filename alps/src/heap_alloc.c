@@ -32,7 +32,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     if (class >= SLAB_CLASSES)
         return extent_alloc(instance, size, alignment, set->node, intent, block);
     struct cache_bin *bin = &set->bins[class];
-    if (bin->fast->copy->taken == ALPS_FAST_FULL) {
+    if (alps_fast_is_empty(bin->fast)) {
         int rc = cache_refill(cache, set, class, any);
         /* A slab of several spans may not fit any more where a block alone does. */
         if (rc == -ENOMEM && slab_classes[class].spans > 1)
@@ -41,9 +41,10 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
             return rc;
     }
     if (intent != NULL) {
-        uint64_t state = fam_load(layout_state(&instance->layout, bin->current->span));
+        uint64_t next = alps_fast_next(bin->fast);
+        uint64_t state = fam_load(layout_state(&instance->layout, cache_find(next)->span));
         fam_store(&intent->incarnation, span_incarnation(state));
-        fam_store(&intent->block, alps_fast_next(bin->fast));
+        fam_store(&intent->block, next);
         fam_store_release(&intent->op, INTENT_MALLOC);
         layout_persist(&instance->layout, &intent->op);
     }
@@ -124,7 +125,7 @@ static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, 
         struct cache *cache = alps_fast_thread_0.cache;
         unsigned class = size <= ALPS_FAST_SIZE_MAX ? alps_fast_class(size) : slab_class_of(size);
         struct cache_bin *bin = &cache->anywhere.bins[class];
-        if (bin->fast->copy->taken != ALPS_FAST_FULL || cache_next_word(cache, bin)) {
+        if (!alps_fast_is_empty(bin->fast) || cache_next_word(cache, bin)) {
             alps_ptr_t block = alps_fast_take(bin->fast);
             heap_verify(heap, block);
             return block;

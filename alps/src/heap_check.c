@@ -246,17 +246,20 @@ static void look(const struct layout *l, uint64_t index,
 static void mirror_verify(struct cache_slab *slab, struct alps_check *check)
 {
     struct finding f = {""};
-    unsigned used = 0;
+    const struct alps_fast_bin *bin = slab->fast.bin;
     for (unsigned w = 0; w < cache_class(slab)->words; w++) {
         uint64_t allocated = slab->fast.allocated[w];
-        used += count_bits(cache_mirror(slab, w) & slab_word_mask(cache_class(slab), w));
-        if (allocated != cache_mirror(slab, w))
+        if (allocated != *cache_mirror(slab, w))
             wrong(&f, "C2: word %u of the slab at span %llu is %llx, its copy %llx", w,
-                  (ull)slab->span, (ull)allocated, (ull)cache_mirror(slab, w));
+                  (ull)slab->span, (ull)allocated, (ull)*cache_mirror(slab, w));
     }
-    if (slab->list != NULL && used != slab->fast.used)
-        wrong(&f, "C4: the slab at span %llu has %u blocks in use and counts %llu", (ull)slab->span,
-              used, (ull)slab->fast.used);
+    for (const struct alps_fast_block *b = bin->bottom; b != bin->top; b++)
+        if ((b->copy->bits >> (b->index & 63) & 1) != 0)
+            wrong(&f, "C4: the block at offset %llu is to be allocated, and is in use",
+                  (ull)b->block);
+    if (bin->available != 0 && (bin->available & bin->copy->bits) != 0)
+        wrong(&f, "C4: blocks of the word at offset %llu are to be allocated, and are in use",
+              (ull)bin->base);
     if (f.text[0] != '\0' && check->problems++ == 0)
         snprintf(check->first, sizeof check->first, "%s", f.text);
 }

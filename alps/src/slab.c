@@ -63,7 +63,8 @@
 
 /* Steps of 16 bytes up to 128, of an eighth of the power of two below up to 2048; then what an
  * equal division of 1, 4, 16, 32 or 64 spans gives, so that little is left over at the end of a
- * slab. No class is more than 8/7 of the one before. */
+ * slab. No class is more than 8/7 of the one before. Slabs have some dozens of blocks where that is
+ * possible, so that they seldom come and go. */
 const struct slab_class slab_classes[SLAB_CLASSES] = {
     /* clang-format off */
     CLASS(16, 4032, 1, 1024), CLASS(32, 2032, 1, 512), CLASS(48, 1357, 1, 384),
@@ -76,14 +77,15 @@ const struct slab_class slab_classes[SLAB_CLASSES] = {
     CLASS(768, 85, 1, 0), CLASS(832, 78, 1, 0), CLASS(896, 73, 1, 0), CLASS(960, 68, 1, 0),
     CLASS(1024, 64, 1, 0), CLASS(1152, 56, 1, 0), CLASS(1280, 51, 1, 0), CLASS(1408, 46, 1, 0),
     CLASS(1536, 42, 1, 0), CLASS(1664, 39, 1, 0), CLASS(1792, 36, 1, 0), CLASS(1920, 34, 1, 0),
-    CLASS(2048, 32, 1, 0), CLASS(2256, 29, 1, 0), CLASS(2512, 26, 1, 0), CLASS(2848, 23, 1, 0),
-    CLASS(3120, 21, 1, 0), CLASS(3440, 19, 1, 0), CLASS(3840, 17, 1, 0), CLASS(4096, 16, 1, 0),
-    CLASS(4672, 14, 1, 0), CLASS(5040, 13, 1, 0), CLASS(5456, 12, 1, 0), CLASS(5952, 11, 1, 0),
-    CLASS(6544, 10, 1, 0), CLASS(7280, 9, 1, 0), CLASS(8192, 8, 1, 0), CLASS(9360, 7, 1, 0),
-    CLASS(10480, 25, 4, 0), CLASS(11904, 22, 4, 0), CLASS(13104, 20, 4, 0),
-    CLASS(14560, 18, 4, 0), CLASS(16384, 16, 4, 0), CLASS(18720, 14, 4, 0),
-    CLASS(20160, 13, 4, 0), CLASS(21840, 12, 4, 0), CLASS(23824, 11, 4, 0),
-    CLASS(26208, 10, 4, 0), CLASS(29120, 9, 4, 0), CLASS(32768, 8, 4, 0), CLASS(37440, 7, 4, 0),
+    CLASS(2048, 32, 1, 0), CLASS(2256, 116, 4, 0), CLASS(2512, 104, 4, 0), CLASS(2848, 92, 4, 0),
+    CLASS(3120, 84, 4, 0), CLASS(3440, 76, 4, 0), CLASS(3840, 68, 4, 0), CLASS(4096, 64, 4, 0),
+    CLASS(4672, 56, 4, 0), CLASS(5040, 52, 4, 0), CLASS(5456, 48, 4, 0), CLASS(5952, 44, 4, 0),
+    CLASS(6544, 40, 4, 0), CLASS(7280, 36, 4, 0), CLASS(8192, 32, 4, 0), CLASS(9360, 28, 4, 0),
+    CLASS(10480, 100, 16, 0), CLASS(11904, 88, 16, 0), CLASS(13104, 80, 16, 0),
+    CLASS(14560, 72, 16, 0), CLASS(16384, 64, 16, 0), CLASS(18720, 56, 16, 0),
+    CLASS(20160, 52, 16, 0), CLASS(21840, 48, 16, 0), CLASS(23824, 44, 16, 0),
+    CLASS(26208, 40, 16, 0), CLASS(29120, 36, 16, 0), CLASS(32768, 32, 16, 0),
+    CLASS(37440, 28, 16, 0),
     CLASS(41936, 25, 16, 0), CLASS(47648, 22, 16, 0), CLASS(52416, 20, 16, 0),
     CLASS(58240, 18, 16, 0), CLASS(65536, 16, 16, 0), CLASS(74896, 14, 16, 0),
     CLASS(80656, 13, 16, 0), CLASS(87376, 12, 16, 0), CLASS(95312, 11, 16, 0),

@@ -22,7 +22,6 @@ extern "C" {
 #define ALPS_FAST_LIKELY(x) __builtin_expect(!!(x), 1)
 
 #define ALPS_FAST_SIZE_MAX 32768u
-#define ALPS_FAST_FULL UINT64_MAX /* a word without a free block */
 
 /* The library's sources have a store of their own, that the emulator's flavour intercepts. */
 #ifndef ALPS_FAST_STORE
@@ -30,28 +29,38 @@ extern "C" {
 #define ALPS_FAST_INLINE extern inline __attribute__((__gnu_inline__, __always_inline__))
 #endif
 
-/* The thread's copy of a word of a slab's bitmap, which is taken without freed. A malloc changes
- * taken and a free freed, so that neither waits for what the other stored: a block that is freed
- * has its bit in both until the library clears them. */
+/* The thread's copy of a word of a slab's bitmap. */
 struct alps_fast_copy {
-    uint64_t taken;
-    uint64_t freed; /* a part of taken */
+    uint64_t bits;
+    uint64_t empty; /* what a free may not make of it here: a word without blocks in use; the bin's
+                       word may become so, and has here what no free leaves */
 };
 
-/* A slab that a thread holds; the copy of its bitmap follows. */
+/* A slab that a thread holds; the copies of its bitmap's words follow. */
 struct alps_fast_slab {
     uint64_t base;       /* offset of block 0 */
     uint64_t inverse;    /* with shift, takes a block's distance from there to its index */
-    uint64_t used;       /* blocks in use; more while the slab is allocated from */
     uint64_t *allocated; /* the bitmap in the heap */
-    uint32_t limit;      /* blocks; 0 if a free needs more than the bitmap */
+    struct alps_fast_bin *bin;
+    uint32_t limit; /* blocks; 0 if a free needs more than the bitmap */
     uint32_t shift;
 };
 
-/* Where blocks of a size come from: the word of a slab's bitmap that is allocated from until it is
- * full. */
+/* A block that was freed. */
+struct alps_fast_block {
+    uint64_t block;
+    struct alps_fast_copy *copy; /* of the word that has its bit */
+    uint64_t *allocated;         /* the word in the heap */
+    uint64_t index;              /* modulo 64, of the bit */
+};
+
+/* Where blocks of a size come from: those that were freed last are on a stack, others are free in
+ * one word of a slab's bitmap. */
 struct alps_fast_bin {
-    struct alps_fast_copy *copy; /* of that word */
+    struct alps_fast_block *top; /* where the next one goes */
+    struct alps_fast_block *bottom, *end;
+    uint64_t available;          /* blocks of the word that may be taken */
+    struct alps_fast_copy *copy; /* of the word */
     uint64_t *allocated;         /* the word in the heap */
     uint64_t base;               /* offset of the first block it stands for */
     uint64_t size;               /* of a block */
@@ -78,22 +87,6 @@ ALPS_FAST_INLINE int alps_fast_is_current(const void *handle)
     return __atomic_load_n(&alps_fast_thread_0.handle, __ATOMIC_RELAXED) == handle;
 }
 
-/* The block that alps_fast_take would take; the bin's word has one. */
-ALPS_FAST_INLINE uint64_t alps_fast_next(const struct alps_fast_bin *bin)
-{
-    return bin->base + (uint64_t)(unsigned)__builtin_ctzll(~bin->copy->taken) * bin->size;
-}
-
-ALPS_FAST_INLINE uint64_t alps_fast_take(const struct alps_fast_bin *bin)
-{
-    struct alps_fast_copy *copy = bin->copy;
-    uint64_t block = alps_fast_next(bin), taken = copy->taken;
-    taken |= taken + 1;
-    copy->taken = taken;
-    ALPS_FAST_STORE(bin->allocated, taken ^ copy->freed);
-    return block;
-}
-
 /* Index of the block that starts so many bytes after block 0, if it is below the slab's number of
  * blocks. Multiplying by an odd number's inverse and rotating both permute the numbers below 2^64,
  * and take index * (odd << shift) to index: nothing else is taken to an index that small. */
@@ -103,33 +96,83 @@ ALPS_FAST_INLINE uint64_t alps_fast_index(uint64_t inverse, unsigned shift, uint
     return product >> (shift & 63) | product << ((64 - shift) & 63);
 }
 
-/* Clears bit index % 64 of *word; returns whether it was set. */
-ALPS_FAST_INLINE int alps_fast_clear(uint64_t *word, uint64_t index)
-{
+/* Sets or clears bit index % 64 of *word; returns whether it was set. One instruction, where
+ * compilers take five. */
 #if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
-    int was_set; /* one instruction, where compilers take five */
-    __asm__("btrq %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));
-    return was_set;
+#define ALPS_FAST_BIT(name, instruction, after)                                                    \
+    ALPS_FAST_INLINE int name(uint64_t *word, uint64_t index)                                      \
+    {                                                                                              \
+        int was_set;                                                                               \
+        __asm__(instruction " %2, %0" : "+r"(*word), "=@ccc"(was_set) : "r"(index));               \
+        return was_set;                                                                            \
+    }
 #else
-    uint64_t bit = (uint64_t)1 << (index & 63), before = *word;
-    *word = before & ~bit;
-    return (before & bit) != 0;
+#define ALPS_FAST_BIT(name, instruction, after)                                                    \
+    ALPS_FAST_INLINE int name(uint64_t *word, uint64_t index)                                      \
+    {                                                                                              \
+        uint64_t bit = (uint64_t)1 << (index & 63), before = *word;                                \
+        *word = after;                                                                             \
+        return (before & bit) != 0;                                                                \
+    }
 #endif
+ALPS_FAST_BIT(alps_fast_set, "btsq", before | bit)
+ALPS_FAST_BIT(alps_fast_clear, "btrq", before & ~bit)
+#undef ALPS_FAST_BIT
+
+ALPS_FAST_INLINE int alps_fast_is_empty(const struct alps_fast_bin *bin)
+{
+    return bin->top == bin->bottom && bin->available == 0;
 }
 
+/* The block that alps_fast_take takes next; the bin is not empty. */
+ALPS_FAST_INLINE uint64_t alps_fast_next(const struct alps_fast_bin *bin)
+{
+    return ALPS_FAST_LIKELY(bin->top != bin->bottom)
+               ? bin->top[-1].block
+               : bin->base + (unsigned)__builtin_ctzll(bin->available) * bin->size;
+}
+
+ALPS_FAST_INLINE uint64_t alps_fast_take(struct alps_fast_bin *bin)
+{
+    struct alps_fast_block *top = bin->top;
+    uint64_t bits, available, block = alps_fast_next(bin);
+    if (ALPS_FAST_LIKELY(top != bin->bottom)) {
+        bits = top[-1].copy->bits;
+        alps_fast_set(&bits, top[-1].index);
+        top[-1].copy->bits = bits;
+        ALPS_FAST_STORE(top[-1].allocated, bits);
+        bin->top = top - 1;
+        return block;
+    }
+    available = bin->available;
+    bits = bin->copy->bits | (available & -available);
+    bin->available = available & (available - 1);
+    bin->copy->bits = bits;
+    ALPS_FAST_STORE(bin->allocated, bits);
+    return block;
+}
+
+/* The class of a size. What a compiler knows costs nothing: steps of 16 bytes up to 128, then of an
+ * eighth of the power of two below. */
 ALPS_FAST_INLINE unsigned alps_fast_class(size_t size)
 {
+    if (__builtin_constant_p(size) && size - 1 < 128)
+        return (unsigned)((size - 1) / 16);
+    if (__builtin_constant_p(size) && size - 1 < 2048) {
+        unsigned power = 63u - (unsigned)__builtin_clzll(size - 1);
+        return (power - 7) * 8 + (unsigned)((size - 1) >> (power - 3));
+    }
     return alps_fast_thread_0.classes[(size + 15) / 16];
 }
 
-/* A bin with a block of that size, or NULL if there is none here. */
+/* A bin that has a block of that size, or NULL if there is none here. */
 ALPS_FAST_INLINE struct alps_fast_bin *alps_fast_find_bin(const void *handle, size_t size, int node)
 {
     struct alps_fast_bin *bin;
     if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle) && size <= ALPS_FAST_SIZE_MAX && node == -1))
         return NULL;
     bin = &alps_fast_thread_0.bins[alps_fast_class(size)];
-    return ALPS_FAST_LIKELY(bin->copy->taken != ALPS_FAST_FULL) ? bin : NULL;
+    return ALPS_FAST_LIKELY(!alps_fast_is_empty(bin)) ? bin : NULL;
 }
 
 ALPS_FAST_INLINE struct alps_fast_copy *alps_fast_copies(struct alps_fast_slab *slab)
@@ -144,12 +187,27 @@ ALPS_FAST_INLINE struct alps_fast_slab *alps_fast_find_slab(uint64_t offset)
     return ALPS_FAST_LIKELY(i < alps_fast_thread_0.map_length) ? alps_fast_thread_0.map[i] : NULL;
 }
 
+/* Puts a block that was freed on the stack, if it has room. */
+ALPS_FAST_INLINE void alps_fast_push(struct alps_fast_slab *slab, uint64_t block, uint64_t index)
+{
+    struct alps_fast_bin *bin = slab->bin;
+    struct alps_fast_block *top = bin->top;
+    if (top == bin->end)
+        return;
+    /* By itself: compilers store two at once, and a load of either would wait for that. */
+    __atomic_store_n(&top->block, block, __ATOMIC_RELAXED);
+    top->copy = alps_fast_copies(slab) + index / 64;
+    top->allocated = slab->allocated + index / 64;
+    top->index = index;
+    bin->top = top + 1;
+}
+
 /* Frees; 0 if that cannot be done here. */
 ALPS_FAST_INLINE int alps_fast_free(const void *handle, uint64_t block)
 {
     struct alps_fast_slab *slab;
     struct alps_fast_copy *copy;
-    uint64_t index, taken, bits;
+    uint64_t index, bits;
     if (!ALPS_FAST_LIKELY(alps_fast_is_current(handle)))
         return 0;
     slab = alps_fast_find_slab(block);
@@ -159,16 +217,14 @@ ALPS_FAST_INLINE int alps_fast_free(const void *handle, uint64_t block)
     if (!ALPS_FAST_LIKELY(index < slab->limit))
         return 0;
     copy = alps_fast_copies(slab) + index / 64;
-    taken = copy->taken;
-    bits = taken ^ copy->freed;
+    bits = copy->bits;
     if (!ALPS_FAST_LIKELY(alps_fast_clear(&bits, index)))
         return 0;
-    if (!ALPS_FAST_LIKELY(--slab->used != 0)) {
-        slab->used = 1; /* the slab goes with it */
-        return 0;
-    }
-    copy->freed = taken ^ bits;
+    if (!ALPS_FAST_LIKELY(bits != copy->empty))
+        return 0; /* the slab may go with it */
+    copy->bits = bits;
     ALPS_FAST_STORE(&slab->allocated[index / 64], bits);
+    alps_fast_push(slab, block, index);
     return 1;
 }
 
