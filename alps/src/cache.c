@@ -9,9 +9,9 @@
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
  *   C2 The copy of word w is word w of A.
- *   C3 The slabs in a bin's full list have no free block. Both of its lists are short: what is
- *      beyond is let go, so that a process that idles keeps little from others that free blocks in
- *      it.
+ *   C3 The slabs in a bin's full list have no free block. The lists of a cache have no more than a
+ *      32nd of the heap together: what is beyond is let go, so that a process that idles keeps
+ *      little from others that free blocks in it.
  *   C4 What is on a bin's stack, or available in its word, is free, in a slab that is held, and in
  *      one of the two only.
  *
@@ -39,9 +39,9 @@
 
 #include "error.h"
 
-#define FEW_WORDS 16u      /* records come in two sizes */
-#define KEEP_SPANS_MAX 64u /* see keep_spans */
-#define TRIES 16u          /* hinted slabs looked at in a row that turn out full */
+#define FEW_WORDS 16u /* records come in two sizes */
+#define KEEP_SPANS_MAX 1024u
+#define TRIES 16u /* hinted slabs looked at in a row that turn out full */
 #define CHUNK_BYTES (64 * KIB)
 #define THRIFTY 1024u          /* bytes from which on any free block is taken before a fresh one */
 #define LOOKS 8u               /* words looked at for one that is worth it */
@@ -240,8 +240,9 @@ static bool extend(struct cache_slab *slab, unsigned *word)
 
 /* ---- the bin's lists ---- */
 
-static void list_add(struct cache_list *list, struct cache_slab *slab)
+static void list_add(struct cache *cache, struct cache_list *list, struct cache_slab *slab)
 {
+    cache->kept_spans += cache_class(slab)->spans;
     slab->list = list;
     slab->next = NULL;
     slab->previous = list->last;
@@ -250,12 +251,12 @@ static void list_add(struct cache_list *list, struct cache_slab *slab)
     else
         list->first = slab;
     list->last = slab;
-    list->count++;
 }
 
-static void list_remove(struct cache_slab *slab)
+static void list_remove(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_list *list = slab->list;
+    cache->kept_spans -= cache_class(slab)->spans;
     if (slab->previous != NULL)
         slab->previous->next = slab->next;
     else
@@ -265,12 +266,13 @@ static void list_remove(struct cache_slab *slab)
     else
         list->last = slab->previous;
     slab->list = NULL;
-    list->count--;
 }
 
+/* Whether a slab is to leave a list before another one comes. */
 static bool list_is_long(const struct cache *cache, const struct cache_list *list, unsigned class)
 {
-    return list->count * slab_classes[class].spans >= cache->pool->keep_spans && list->count != 0;
+    return cache->kept_spans + slab_classes[class].spans > cache->pool->keep_spans &&
+           list->first != NULL;
 }
 
 /* ---- holding and letting go ---- */
@@ -394,16 +396,16 @@ static void put_into_full(struct cache *cache, struct cache_slab *slab)
     struct cache_bin *bin = slab->bin;
     while (list_is_long(cache, &bin->full, slab->class)) {
         struct cache_slab *oldest = bin->full.first;
-        list_remove(oldest);
+        list_remove(cache, oldest);
         unsigned used = fold_held(cache, oldest);
         if (used != 0 && used < cache_class(oldest)->blocks) {
-            list_add(&bin->partial, oldest);
+            list_add(cache, &bin->partial, oldest);
         } else {
             let_go(cache, oldest);
         }
     }
     set_limit(slab, cache_class(slab)->blocks);
-    list_add(&bin->full, slab);
+    list_add(cache, &bin->full, slab);
 }
 
 static void put_into_partial(struct cache *cache, struct cache_slab *slab)
@@ -411,10 +413,10 @@ static void put_into_partial(struct cache *cache, struct cache_slab *slab)
     struct cache_bin *bin = slab->bin;
     while (list_is_long(cache, &bin->partial, slab->class)) {
         struct cache_slab *oldest = bin->partial.first;
-        list_remove(oldest);
+        list_remove(cache, oldest);
         let_go(cache, oldest);
     }
-    list_add(&bin->partial, slab);
+    list_add(cache, &bin->partial, slab);
 }
 
 /* Has the bin allocate from a word of a slab that is in no list. */
@@ -435,7 +437,7 @@ static void rotate(struct cache *cache, struct cache_bin *bin, struct cache_slab
                    unsigned word)
 {
     struct cache_slab *before = bin->current;
-    list_remove(slab);
+    list_remove(cache, slab);
     set_no_current(bin);
     if (before != NULL)
         put_into_partial(cache, before);
@@ -455,7 +457,7 @@ bool cache_next_word(struct cache *cache, struct cache_bin *bin)
     while ((oldest = bin->partial.first) != NULL && !next_word(oldest, true, &some)) {
         if (extend(oldest, &some))
             break;
-        list_remove(oldest);
+        list_remove(cache, oldest);
         put_into_full(cache, oldest);
     }
     if (oldest != NULL && next_word(oldest, any_part, &word)) {
@@ -536,11 +538,11 @@ static void shrink_list(struct cache *cache, struct cache_list *list)
         unsigned used = fold_held(cache, slab);
         bool move = list == &slab->bin->full && used < cache_class(slab)->blocks;
         if (used == 0 || move)
-            list_remove(slab);
+            list_remove(cache, slab);
         if (used == 0)
             discard(cache, slab);
         else if (move)
-            list_add(&slab->bin->partial, slab);
+            list_add(cache, &slab->bin->partial, slab);
     }
 }
 
@@ -564,7 +566,7 @@ static void flush_list(struct cache *cache, struct cache_list *list)
 {
     while (list->first != NULL) {
         struct cache_slab *slab = list->first;
-        list_remove(slab);
+        list_remove(cache, slab);
         let_go(cache, slab);
     }
 }
@@ -622,14 +624,14 @@ bool cache_give(struct cache_slab *slab, alps_ptr_t block)
         layout_persist(&cache->pool->instance->layout, c); /* before it is of a generation again */
     }
     if (!is_current(slab) && is_empty(slab)) {
-        list_remove(slab);
+        list_remove(cache, slab);
         discard(cache, slab);
         return true;
     }
     set_limit(slab, 0);
     alps_fast_push(&slab->fast, block, index);
     if (slab->list == &slab->bin->full) {
-        list_remove(slab);
+        list_remove(cache, slab);
         put_into_partial(cache, slab);
     }
     return true;
@@ -804,10 +806,12 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
     if (rc != 0)
         return rc;
     uint64_t spans = 0;
-    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 256 * KEEP_SPANS_MAX;
+    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 32 * KEEP_SPANS_MAX;
          zone++)
         spans += fam_load(&layout_zone(&instance->layout, zone)->spans);
-    pool->keep_spans = (uint32_t)min_u64(spans / 256, KEEP_SPANS_MAX);
+    pool->keep_spans = min_u64(spans / 32, KEEP_SPANS_MAX);
+    if (!instance->layout.durable)
+        instance->reserve_max = pool->keep_spans;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_once(&once, set_up);
     pthread_mutex_lock(&pools_lock);

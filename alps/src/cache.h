@@ -24,7 +24,6 @@ struct cache_slab {
 
 struct cache_list {
     struct cache_slab *first, *last; /* the oldest first */
-    uint32_t count;
 };
 
 struct cache_bin {
@@ -55,6 +54,7 @@ struct cache {
     struct alps_fast_thread *tls; /* of that thread */
     struct alps_fast_slab **map;  /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
+    uint64_t kept_spans;          /* of the slabs in lists */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
 
@@ -69,7 +69,7 @@ struct cache_pool {
     bool forked;          /* this is a child's copy: not to be used */
     pthread_mutex_t lock; /* of the list of caches */
     uint64_t map_length;  /* of a cache's map */
-    uint32_t keep_spans;  /* how much each list of a bin holds */
+    uint64_t keep_spans;  /* what the lists of a cache hold together */
     void *memory;         /* list of mappings for caches and records */
 };
 

@@ -19,6 +19,11 @@
  * Concurrency: who moves the first span from SPAN_FREE, or an extent from SPAN_EXTENT, to
  * SPAN_CLAIMED by CAS owns the run until it stores the first span's next state (release).
  *
+ * An instance keeps some of what it frees in reserve: runs of spans that are each SPAN_CLAIMED for
+ * itself, known in DRAM. A claim from there, and a release to there, takes stores alone. The
+ * reserve is a 32nd of the heap at most; it goes back when the instance itself is short of memory,
+ * when it trims, and when it closes.
+ *
  * Crash, allocation    seen as                        repaired by
  *   killed after
  *   some CAS           SPAN_CLAIMED and some tails     heir: gives the run back
@@ -27,18 +32,26 @@
  * Crash, free
  *   SPAN_CLAIMED       freed                           heir: gives the rest back
  *   some tails free    freed                           the same
+ * Crash, to the reserve, from the end of the run on, or from there, from its start on
+ *   some spans         a run, and claimed spans after  heir: gives each back
  *
- * Hints: a zone's count of releases, with the longest free run that somebody saw at that count,
- * lets a search pass by. An allocation can only shorten the longest run, so a stale hint errs to
- * the side of looking. A process killed between its release and the count leaves spans that are
- * not looked for until the next release in that zone, which its heir brings about.
+ * Hints: an instance notes in DRAM which runs it gave back, and what was left of runs that it
+ * found, and tries the shortest that is long enough; whether it is still free, the claim tells.
+ * Only if there is none, the zones are searched. A zone's count of releases, with the longest free
+ * run that somebody saw at that count, lets a search pass by. An allocation can only shorten the
+ * longest run, so a stale hint errs to the side of looking. A process killed between its release
+ * and the count leaves spans that are not looked for until the next release in that zone, which its
+ * heir brings about.
  */
 #include "extent.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "error.h"
+
+#define AHEAD 256u /* spans looked at beyond those that are claimed, to be noted as free */
 
 struct search {
     uint64_t count;
@@ -150,6 +163,157 @@ static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t 
     return rc;
 }
 
+/* From the state word of the span before, or of the span itself to that of the one before: a zone's
+ * lie in a row. */
+static fam_word_t *next_state(const struct layout *l, uint64_t span, fam_word_t *state)
+{
+    return (span & (l->zone_spans - 1)) != 0 ? state + 1 : layout_state(l, span);
+}
+static fam_word_t *state_before(const struct layout *l, uint64_t span, fam_word_t *state)
+{
+    return (span & (l->zone_spans - 1)) != 0 ? state - 1 : layout_state(l, span - 1);
+}
+
+/* ---- the reserve and the hints ---- */
+
+static bool runs_lock(struct instance *instance)
+{
+    return __atomic_exchange_n(&instance->runs_busy, 1, __ATOMIC_ACQUIRE) == 0; /* DRAM: */
+}
+static void runs_unlock(struct instance *instance)
+{
+    __atomic_store_n(&instance->runs_busy, 0, __ATOMIC_RELEASE); /* DRAM: */
+}
+
+static void runs_remove(struct instance_runs *r, unsigned i)
+{
+    r->runs[i] = r->runs[--r->count];
+}
+
+/* Adds a run, joined with those next to it. Returns the shortest if there is no room for all, or
+ * one of length 0. */
+static struct instance_run runs_add(struct instance_runs *r, uint64_t first, uint64_t length)
+{
+    struct instance_run run = {first, length};
+    for (unsigned i = r->count; i-- > 0;) {
+        const struct instance_run *other = &r->runs[i];
+        if (other->first + other->length != run.first && run.first + run.length != other->first)
+            continue;
+        run.first = min_u64(run.first, other->first);
+        run.length += other->length;
+        runs_remove(r, i);
+    }
+    if (r->count < INSTANCE_RUNS) {
+        r->runs[r->count++] = run;
+        return (struct instance_run){0, 0};
+    }
+    unsigned shortest = 0;
+    for (unsigned i = 1; i < r->count; i++)
+        if (r->runs[i].length < r->runs[shortest].length)
+            shortest = i;
+    if (run.length <= r->runs[shortest].length)
+        return run;
+    struct instance_run dropped = r->runs[shortest];
+    r->runs[shortest] = run;
+    return dropped;
+}
+
+/* Removes what lies in a run. */
+static void runs_cut(struct instance_runs *r, uint64_t first, uint64_t length)
+{
+    for (unsigned i = r->count; i-- > 0;) {
+        struct instance_run run = r->runs[i];
+        if (run.first >= first + length || first >= run.first + run.length)
+            continue;
+        runs_remove(r, i);
+        if (run.first < first)
+            runs_add(r, run.first, first - run.first);
+        if (run.first + run.length > first + length)
+            runs_add(r, first + length, run.first + run.length - first - length);
+    }
+}
+
+static bool run_is_on(const struct layout *l, uint64_t first, uint64_t count, int node)
+{
+    uint64_t zone = layout_zone_of(l, first);
+    return fam_load(&layout_zone(l, zone)->node) == (uint64_t)node + 1 &&
+           layout_zone_of(l, first + count - 1) == zone;
+}
+
+/* The shortest run of at least count spans, the first count of them on a node; its index, or
+ * r->count. */
+static unsigned runs_find(const struct layout *l, const struct instance_runs *r, uint64_t count,
+                          int node)
+{
+    unsigned best = r->count;
+    uint64_t least = l->span_count; /* that is left of one; one too short has more than that */
+    for (unsigned i = 0; i < r->count; i++) {
+        uint64_t left = r->runs[i].length - count;
+        if (node >= 0 && !run_is_on(l, r->runs[i].first, count, node))
+            continue;
+        best = left < least ? i : best;
+        least = left < least ? left : least;
+    }
+    return best;
+}
+
+/* Takes spans off the start of a run. */
+static uint64_t runs_take(struct instance_runs *r, unsigned i, uint64_t count)
+{
+    uint64_t first = r->runs[i].first;
+    r->runs[i].first += count;
+    r->runs[i].length -= count;
+    if (r->runs[i].length == 0)
+        runs_remove(r, i);
+    return first;
+}
+
+/* A run from the reserve, or from a hint that is still true. -ENOMEM if there is none. */
+static int claim_noted(struct instance *instance, const struct search *s, int node, uint64_t *first)
+{
+    struct layout *l = &instance->layout;
+    struct instance_runs *reserve = &instance->reserve, *hints = &instance->hints;
+    if (s->modulus != 1 || s->backed_only || !runs_lock(instance))
+        return -ENOMEM;
+    int rc = -ENOMEM;
+    unsigned i = runs_find(l, reserve, s->count, node);
+    if (i < reserve->count) {
+        *first = runs_take(reserve, i, s->count);
+        instance->reserve_spans -= s->count;
+        rc = layout_back_spans(l, *first, s->count);
+        fam_word_t *state = layout_state(l, *first);
+        for (uint64_t k = 1; k < s->count && rc == 0; k++) {
+            state = next_state(l, *first + k, state);
+            fam_store_release(state, span_tail(k));
+        }
+        if (rc != 0)
+            unclaim(instance, *first, s->count);
+    }
+    while (rc != 0 && (i = runs_find(l, hints, s->count, node)) < hints->count) {
+        struct instance_run run = hints->runs[i];
+        runs_remove(hints, i);
+        rc = claim_backed_run(instance, run.first, s->count);
+        *first = run.first;
+        if (rc == 0 && run.length != s->count)
+            runs_add(hints, run.first + s->count, run.length - s->count);
+    }
+    runs_unlock(instance);
+    return rc == 0 ? 0 : -ENOMEM;
+}
+
+/* Spans of a run that a search found were claimed: notes what is left of it. */
+static void note_rest(struct instance *instance, struct run run, uint64_t first, uint64_t count)
+{
+    if (!runs_lock(instance))
+        return;
+    runs_cut(&instance->hints, run.first, run.end - run.first);
+    if (run.first < first)
+        runs_add(&instance->hints, run.first, first - run.first);
+    if (first + count < run.end)
+        runs_add(&instance->hints, first + count, run.end - first - count);
+    runs_unlock(instance);
+}
+
 /* First-fit in one zone. */
 static int claim_in_zone(struct instance *instance, const struct search *s, uint64_t zone,
                          uint64_t from, uint64_t *first)
@@ -169,14 +333,16 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
     uint64_t at = max_u64(from, zone_first);
     bool whole = at == zone_first;
     for (;;) {
-        struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus);
+        struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus + AHEAD);
         if (run.first == run.end)
             break;
         uint64_t start = align_first(s, run.first);
         if (start + s->count <= run.end) {
             int rc = claim_backed_run(instance, start, s->count);
-            if (rc == 0)
+            if (rc == 0) {
                 *first = start;
+                note_rest(instance, run, start, s->count);
+            }
             if (rc != -EAGAIN)
                 return rc;
             whole = false;
@@ -213,8 +379,10 @@ static int claim_across(struct instance *instance, const struct search *s, int n
             uint64_t aligned = align_first(s, start);
             if (aligned + s->count <= end) {
                 int rc = claim_backed_run(instance, aligned, s->count);
-                if (rc == 0)
+                if (rc == 0) {
                     *first = aligned;
+                    note_rest(instance, (struct run){start, end}, aligned, s->count);
+                }
                 if (rc != -EAGAIN)
                     return rc;
                 start = end;
@@ -258,7 +426,9 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
     if (count > l->span_count)
         return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
                          l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
-    int rc = search_zones(instance, &s, node, first);
+    int rc = claim_noted(instance, &s, node, first);
+    if (rc == -ENOMEM)
+        rc = search_zones(instance, &s, node, first);
     if (rc == -ENOMEM) {
         s.backed_only = true;
         rc = search_zones(instance, &s, node, first);
@@ -274,7 +444,7 @@ uint64_t extent_claimed_length(const struct layout *layout, uint64_t first)
     return count;
 }
 
-void extent_release(struct instance *instance, uint64_t first, uint64_t count)
+void extent_give_back(struct instance *instance, uint64_t first, uint64_t count)
 {
     const struct layout *l = &instance->layout;
     unclaim(instance, first, count);
@@ -284,6 +454,45 @@ void extent_release(struct instance *instance, uint64_t first, uint64_t count)
     /* What was used last is warm, and filling from below keeps the rest of the heap whole. */
     if (first < __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED)) /* DRAM: */
         __atomic_store_n(&instance->cursor, first, __ATOMIC_RELAXED); /* DRAM: */
+    if (runs_lock(instance)) {
+        runs_add(&instance->hints, first, count);
+        runs_unlock(instance);
+    }
+}
+
+void extent_release(struct instance *instance, uint64_t first, uint64_t count)
+{
+    const struct layout *l = &instance->layout;
+    struct instance_run rest = {first, count};
+    if (count <= instance->reserve_max && runs_lock(instance)) {
+        if (instance->reserve_spans + count <= instance->reserve_max) {
+            uint64_t last_zone = layout_zone_of(l, first + count - 1);
+            for (uint64_t zone = layout_zone_of(l, first) + 1; zone <= last_zone; zone++)
+                instance_touch(instance, zone);
+            fam_word_t *state = layout_state(l, first + count - 1);
+            for (uint64_t i = count; i-- > 1;) {
+                fam_store_release(state, span_claimed(instance->owner));
+                state = state_before(l, first + i, state);
+            }
+            rest = runs_add(&instance->reserve, first, count);
+            instance->reserve_spans += count - rest.length;
+        }
+        runs_unlock(instance);
+    }
+    if (rest.length != 0)
+        extent_give_back(instance, rest.first, rest.length);
+}
+
+void extent_shrink(struct instance *instance)
+{
+    while (!runs_lock(instance))
+        sched_yield();
+    struct instance_runs reserve = instance->reserve;
+    instance->reserve.count = 0;
+    instance->reserve_spans = 0;
+    runs_unlock(instance);
+    for (unsigned i = 0; i < reserve.count; i++)
+        extent_give_back(instance, reserve.runs[i].first, reserve.runs[i].length);
 }
 
 uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count)
@@ -421,6 +630,6 @@ void extent_trim(struct instance *instance, uint64_t zone)
             continue;
         fam_and(&z->backed, ~bit);
         region_punch(&l->region, layout_span_offset(l, first), count << SPAN_SHIFT);
-        extent_release(instance, first, count);
+        extent_give_back(instance, first, count);
     }
 }

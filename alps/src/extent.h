@@ -15,8 +15,15 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
 /* In durable heaps: makes the states of a run durable. */
 void extent_flush_states(const struct layout *layout, uint64_t first, uint64_t count);
 
-/* Gives a run back whose first span this instance has in SPAN_CLAIMED. */
+/* Gives a run back whose first span this instance has in SPAN_CLAIMED; keeps it in reserve for its
+ * next claims as far as reserve_max allows. */
 void extent_release(struct instance *instance, uint64_t first, uint64_t count);
+
+/* The same, to all instances in any case. */
+void extent_give_back(struct instance *instance, uint64_t first, uint64_t count);
+
+/* Gives the reserve back. */
+void extent_shrink(struct instance *instance);
 
 /* Number of spans in the run that starts at a claimed span, as far as it is still there. */
 uint64_t extent_claimed_length(const struct layout *layout, uint64_t first);

@@ -64,6 +64,7 @@ COLD static int alloc_when_short(alps_heap_t *heap, struct cache *cache, unsigne
     struct cache_set *set = &cache->anywhere;
 
     cache_shrink(cache);
+    extent_shrink(&heap->instance);
     int rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
     while (rc == -ENOMEM &&
            (extent_grow(&heap->instance, wanted) == 0 || extent_grow(&heap->instance, alone) == 0))

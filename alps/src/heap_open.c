@@ -163,6 +163,8 @@ int alps_heap_close(alps_heap_t *heap)
     if (!heap->readonly) {
         struct instance *instance = &heap->instance;
         cache_pool_close(&heap->pool);
+        instance->reserve_max = 0;
+        extent_shrink(instance);
         bool carried = heap_settle(instance, NULL);
         const struct layout *l = &instance->layout;
         for (uint64_t zone = 0; zone < l->zone_count; zone++)
@@ -237,6 +239,7 @@ int alps_heap_trim(alps_heap_t *heap)
     struct cache *cache = cache_get(&heap->pool);
     if (cache != NULL)
         cache_shrink(cache);
+    extent_shrink(&heap->instance);
     const struct layout *l = heap_layout(heap);
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
         extent_trim(&heap->instance, zone);

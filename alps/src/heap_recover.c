@@ -53,7 +53,7 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
     enum span_kind kind = span_kind(state);
     if (kind == SPAN_CLAIMED && span_owner(state) == instance->owner) {
         uint64_t count = extent_claimed_length(l, span);
-        extent_release(instance, span, count);
+        extent_give_back(instance, span, count);
         *spans_freed += count;
     }
     if (kind != SPAN_SLAB && kind != SPAN_EXTENT)

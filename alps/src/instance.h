@@ -4,6 +4,16 @@
 
 #include "layout.h"
 
+/* Runs of spans, in DRAM; no two of a set overlap. */
+#define INSTANCE_RUNS 32u
+struct instance_run {
+    uint64_t first, length;
+};
+struct instance_runs {
+    unsigned count;
+    struct instance_run runs[INSTANCE_RUNS];
+};
+
 struct instance {
     struct layout layout;
     unsigned slot;
@@ -11,9 +21,13 @@ struct instance {
     uint64_t owner;            /* bits of this instance in state words */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
-    uint64_t *touched;      /* DRAM copy of the slot's bitmap; NULL: look there */
-    uint32_t intents_taken; /* DRAM: bit i: a thread uses intent i */
-    uint64_t cursor;        /* DRAM: span to look at first for a free one; a hint */
+    uint64_t *touched;            /* DRAM copy of the slot's bitmap; NULL: look there */
+    uint32_t intents_taken;       /* DRAM: bit i: a thread uses intent i */
+    uint64_t cursor;              /* DRAM: span to look at first for a free one; a hint */
+    uint32_t runs_busy;           /* DRAM: a thread is at work on what follows (extent.c) */
+    struct instance_runs reserve; /* of spans in SPAN_CLAIMED, each for itself */
+    uint64_t reserve_spans, reserve_max;
+    struct instance_runs hints; /* that were free when we looked last */
 };
 
 /* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's

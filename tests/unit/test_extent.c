@@ -1,11 +1,16 @@
 /* The extent layer: runs of spans. */
+#include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "inside.h"
 
+/* Without a reserve, so that what is released is free. */
 static alps_heap_t *small_heap(void)
 {
-    return inside_open(inside_create(32 * MIB, 32 * MIB, 4 * MIB), 0);
+    alps_heap_t *heap = inside_open(inside_create(32 * MIB, 32 * MIB, 4 * MIB), 0);
+    heap->instance.reserve_max = 0;
+    return heap;
 }
 
 static uint64_t claim(alps_heap_t *heap, uint64_t count, uint64_t modulus)
@@ -63,6 +68,7 @@ TEST(extent, a_run_crosses_zones)
     /* Also when no zone alone is free from its start. */
     uint64_t single[8];
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        heap->instance.hints.count = 0;
         heap->instance.cursor = zone << l->zone_shift;
         single[zone] = claim(heap, 1, 1);
         CHECK_EQ(single[zone], zone << l->zone_shift);
@@ -72,6 +78,114 @@ TEST(extent, a_run_crosses_zones)
     count = l->zone_spans + 3;
     first = claim(heap, count, 1);
     CHECK_EQ(layout_zone_of(l, first), middle - 1);
+    inside_check(heap);
+}
+
+/* Spans in reserve: each is claimed for itself, and they are in no two runs. */
+static uint64_t reserved_spans(alps_heap_t *heap)
+{
+    const struct instance *self = &heap->instance;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < self->reserve.count; i++)
+        for (uint64_t k = 0; k < self->reserve.runs[i].length; k++, count++) {
+            uint64_t span = self->reserve.runs[i].first + k;
+            CHECK_EQ(inside_state(heap, span), span_claimed(self->owner));
+            for (unsigned j = 0; j < i; j++)
+                CHECK_LE(self->reserve.runs[j].length, span - self->reserve.runs[j].first);
+        }
+    CHECK_EQ(count, self->reserve_spans);
+    CHECK_LE(count, self->reserve_max);
+    return count;
+}
+
+TEST(extent, what_is_released_stays_in_reserve_until_it_is_shrunk)
+{
+    alps_heap_t *heap = small_heap();
+    alps_heap_t *other = inside_open(heap_name(heap), 0);
+    struct instance *self = &heap->instance;
+    uint64_t all = free_spans(heap), first = claim(heap, 10, 1), fixed = claim(heap, 1, 1);
+    self->reserve_max = 12;
+    extent_release(self, first, 10);
+    CHECK_EQ(reserved_spans(heap), 10);
+    CHECK_EQ(free_spans(heap), all - 11);
+    inside_check(heap);
+
+    /* Claimed from its start, released next to what is left. */
+    CHECK_EQ(claim(heap, 4, 1), first);
+    CHECK_EQ(extent_claimed_length(heap_layout(heap), first), 4);
+    CHECK_EQ(reserved_spans(heap), 6);
+    extent_release(self, first, 4);
+    CHECK_EQ(self->reserve.count, 1);
+    CHECK_EQ(reserved_spans(heap), 10);
+
+    /* What is more than the reserve may have is free at once. */
+    uint64_t second = claim(heap, 11, 1);
+    extent_release(self, second, 11);
+    CHECK_EQ(reserved_spans(heap), 10);
+    CHECK_EQ(free_spans(heap), all - 11);
+
+    /* Nobody else gets what is in reserve, and all of it once it is given back. */
+    CHECK_EQ(extent_claim(&other->instance, all - 1, 1, ALPS_ANY_NODE, &second), -ENOMEM);
+    extent_shrink(self);
+    CHECK_EQ(reserved_spans(heap), 0);
+    extent_release(self, fixed, 1);
+    extent_shrink(self);
+    CHECK_EQ(free_spans(heap), all);
+    inside_check(heap);
+}
+
+TEST(extent, the_reserve_keeps_the_longest_runs)
+{
+    alps_heap_t *heap = small_heap();
+    struct instance *self = &heap->instance;
+    enum { RUNS = INSTANCE_RUNS + 6 };
+    uint64_t all = free_spans(heap), firsts[RUNS], between[RUNS];
+    for (unsigned i = 0; i < RUNS; i++) {
+        firsts[i] = claim(heap, 1 + i % 7, 1);
+        between[i] = claim(heap, 1, 1);
+    }
+    self->reserve_max = 400;
+    for (unsigned i = 0; i < RUNS; i++)
+        extent_release(self, firsts[i], 1 + i % 7);
+    CHECK_EQ(self->reserve.count, INSTANCE_RUNS);
+    uint64_t shortest = 400, longest = 0;
+    for (unsigned i = 0; i < INSTANCE_RUNS; i++)
+        shortest = min_u64(shortest, self->reserve.runs[i].length);
+    for (unsigned i = 0; i < RUNS; i++)
+        if (inside_state(heap, firsts[i]) == SPAN_FREE)
+            longest = max_u64(longest, 1 + i % 7);
+    CHECK_NE(longest, 0);
+    CHECK_LE(longest, shortest);
+    CHECK_EQ(reserved_spans(heap) + free_spans(heap) + RUNS, all);
+    inside_check(heap);
+    for (unsigned i = 0; i < RUNS; i++)
+        extent_release(self, between[i], 1);
+    CHECK_EQ(reserved_spans(heap) + free_spans(heap), all);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+static void reserve_and_die(void *context)
+{
+    alps_heap_t *heap = inside_open(context, 0);
+    heap->instance.reserve_max = 100;
+    /* Across the border of two zones, of which only the first was touched by the claim. */
+    uint64_t count = heap_layout(heap)->zone_spans + 7;
+    extent_release(&heap->instance, claim(heap, count, 1), count);
+    CHECK_EQ(reserved_spans(heap), count);
+    raise(SIGKILL);
+}
+
+TEST(extent, the_heir_gives_the_reserve_back)
+{
+    alps_heap_t *heap = small_heap();
+    uint64_t all = free_spans(heap);
+    char path[256];
+    snprintf(path, sizeof path, "%s", heap_name(heap));
+    test_join_killed(test_fork(reserve_and_die, path), SIGKILL);
+    CHECK_EQ(free_spans(heap), all - heap_layout(heap)->zone_spans - 7);
+    struct alps_recovery report = {.struct_size = sizeof report};
+    CHECK_ERR(alps_recover(heap, &report), 0);
+    CHECK_EQ(free_spans(heap), all);
     inside_check(heap);
 }
 
