@@ -41,7 +41,8 @@
 
 #define FEW_WORDS 16u /* records come in two sizes */
 #define KEEP_SPANS_MAX 1024u
-#define TRIES 16u /* hinted slabs looked at in a row that turn out full */
+#define TRIES 16u     /* hinted slabs looked at in a row that turn out full */
+#define FULL_LOOKS 2u /* full slabs looked at before there is a new one */
 #define CHUNK_BYTES (64 * KIB)
 #define THRIFTY 1024u          /* bytes from which on any free block is taken before a fresh one */
 #define LOOKS 8u               /* words looked at for one that is worth it */
@@ -432,6 +433,21 @@ static void set_no_current(struct cache_bin *bin)
     bin->current = NULL;
 }
 
+/* Looks whether others have freed blocks in the slabs that have been full for longest; those where
+ * they have go to the partial list. */
+static bool find_released(struct cache *cache, struct cache_bin *bin)
+{
+    struct cache_slab *slab;
+    for (unsigned looks = 0; looks < FULL_LOOKS && (slab = bin->full.first) != NULL; looks++) {
+        bool free = fold_held(cache, slab) < cache_class(slab)->blocks;
+        list_remove(cache, slab);
+        list_add(cache, free ? &bin->partial : &bin->full, slab);
+        if (free)
+            return true;
+    }
+    return false;
+}
+
 /* Makes a slab in the partial list the current one. */
 static void rotate(struct cache *cache, struct cache_bin *bin, struct cache_slab *slab,
                    unsigned word)
@@ -489,6 +505,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         set_no_current(bin);
         put_into_full(cache, slab);
     }
+    if (find_released(cache, bin) && cache_next_word(cache, bin))
+        return 0;
     uint64_t span;
     for (unsigned tries = 0; tries < TRIES; tries++) {
         if (!slab_find_hinted(instance, class, set->node, &span) &&

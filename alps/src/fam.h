@@ -78,6 +78,10 @@ static inline void fam_fence(void)
 {
     fam_hooked(ALPS_FAM_FENCE, NULL, NULL, 0);
 }
+static inline void fam_prepare(const fam_word_t *w)
+{
+    (void)w;
+}
 
 #else
 
@@ -124,6 +128,16 @@ static inline void fam_flush(const fam_word_t *w)
 static inline void fam_fence(void)
 {
     fam_wait();
+}
+/* Says that the word will be changed soon; it is no access. */
+static inline void fam_prepare(const fam_word_t *w)
+{
+#if defined(__x86_64__)
+    /* As a builtin it would fetch the line for reading, and the change would fetch it again. */
+    __asm__ volatile("prefetchw %0" : : "m"(w->raw));
+#else
+    __builtin_prefetch(&w->raw, 1);
+#endif
 }
 static inline void fam_mapped(const void *base, uint64_t length, int fd)
 {

@@ -218,8 +218,10 @@ static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t blo
 {
     if (alps_fast_is_current(heap)) {
         struct cache_slab *slab = cache_find(block);
-        if (slab != NULL && cache_give(slab, block))
+        if (slab != NULL ? cache_give(slab, block) : slab_free_owned(&heap->instance, block)) {
+            heap_verify(heap, block);
             return 0;
+        }
     }
     int rc = heap_may_write(heap);
     return rc != 0 || block == ALPS_NULL ? rc : heap_free(heap, block);

@@ -315,13 +315,12 @@ bool instance_is_remote(const struct layout_slot *slot)
 void instance_touch(struct instance *instance, uint64_t zone)
 {
     uint64_t bit = (uint64_t)1 << (zone & 63);
-    uint64_t *known = instance->touched == NULL ? NULL : &instance->touched[zone >> 6];
-    if (known != NULL && (__atomic_load_n(known, __ATOMIC_RELAXED) & bit) != 0) /* DRAM: */
+    if (instance_has_touched(instance, zone))
         return;
     struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
     fam_or(&layout_touched(&instance->layout, slot)[zone >> 6], bit);
-    if (known != NULL)
-        __atomic_fetch_or(known, bit, __ATOMIC_RELAXED); /* DRAM: */
+    if (instance->touched != NULL)
+        __atomic_fetch_or(&instance->touched[zone >> 6], bit, __ATOMIC_RELAXED); /* DRAM: */
 }
 
 struct layout_intent *instance_intent(struct instance *instance)

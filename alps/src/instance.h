@@ -68,6 +68,15 @@ uint64_t instance_kernel(void);
  * zones that are noted. */
 void instance_touch(struct instance *instance, uint64_t zone);
 
+/* Whether that was done before, as far as is known in DRAM. */
+static inline bool instance_has_touched(const struct instance *instance, uint64_t zone)
+{
+    if (instance->touched == NULL)
+        return false;
+    uint64_t bits = __atomic_load_n(&instance->touched[zone >> 6], __ATOMIC_RELAXED); /* DRAM: */
+    return (bits >> (zone & 63) & 1) != 0;
+}
+
 /* An intent line for the calling thread, given back by instance_intent_done. */
 struct layout_intent *instance_intent(struct instance *instance);
 void instance_intent_done(struct instance *instance, struct layout_intent *intent);

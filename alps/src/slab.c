@@ -404,12 +404,31 @@ unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class)
     return used;
 }
 
+/* What a pointer would be in a run that starts at a span with this state. */
+static bool place_in(const struct layout *l, uint64_t first, uint64_t state, alps_ptr_t p,
+                     struct slab_place *place)
+{
+    *place = (struct slab_place){.span = first, .state = state};
+    if (span_kind(state) == SPAN_EXTENT) {
+        place->size = extent_length(l, first) << SPAN_SHIFT;
+        return p == layout_span_offset(l, first);
+    }
+    if (span_kind(state) != SPAN_SLAB || span_class(state) >= SLAB_CLASSES)
+        return false;
+    const struct slab_class *c = &slab_classes[span_class(state)];
+    place->size = c->size;
+    place->index =
+        alps_fast_index(c->inverse, c->shift, p - slab_base(l, first, span_class(state)));
+    return place->index < c->blocks;
+}
+
 int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, uint64_t index)
 {
     const struct layout *l = &instance->layout;
     unsigned class = span_class(state);
     fam_word_t *word = &layout_released(l, span)->words[index >> 5];
     uint64_t bit = (uint64_t)1 << (index & 31);
+    fam_prepare(word);
     uint64_t a = fam_load_acquire(&slab_allocated(l, span, class)[index >> 6]);
     uint64_t a_half = index & 32 ? a >> 32 : a & UINT32_MAX;
     uint64_t r = fam_load_acquire(word);
@@ -436,6 +455,23 @@ int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, u
     else if ((state & SPAN_HINTED) == 0)
         slab_hint(instance, span, class);
     return 0;
+}
+
+bool slab_free_owned(struct instance *instance, alps_ptr_t block)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t span = layout_span_of(l, block);
+    if (span >= l->span_count || !instance_has_touched(instance, layout_zone_of(l, span)))
+        return false;
+    uint64_t state = fam_load_acquire(layout_state(l, span));
+    if (span_kind(state) == SPAN_TAIL && span_distance(state) <= (span & (l->zone_spans - 1))) {
+        span -= span_distance(state);
+        state = fam_load_acquire(layout_state(l, span));
+    }
+    struct slab_place place;
+    return span_kind(state) == SPAN_SLAB && span_owner(state) != 0 &&
+           place_in(l, span, state, block, &place) &&
+           slab_remote_free(instance, span, state, place.index) == 0;
 }
 
 /* Owns an unowned slab in a state if the instance may allocate from it. */
@@ -531,24 +567,6 @@ bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t
         }
     }
     return false;
-}
-
-/* What a pointer would be in a run that starts at a span with this state. */
-static bool place_in(const struct layout *l, uint64_t first, uint64_t state, alps_ptr_t p,
-                     struct slab_place *place)
-{
-    *place = (struct slab_place){.span = first, .state = state};
-    if (span_kind(state) == SPAN_EXTENT) {
-        place->size = extent_length(l, first) << SPAN_SHIFT;
-        return p == layout_span_offset(l, first);
-    }
-    if (span_kind(state) != SPAN_SLAB || span_class(state) >= SLAB_CLASSES)
-        return false;
-    const struct slab_class *c = &slab_classes[span_class(state)];
-    place->size = c->size;
-    place->index =
-        alps_fast_index(c->inverse, c->shift, p - slab_base(l, first, span_class(state)));
-    return place->index < c->blocks;
 }
 
 int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
