@@ -163,6 +163,9 @@ static bool slot_wrong(const struct layout *l, uint64_t index, struct finding *f
     uint64_t state = fam_load_acquire(&slot->state);
     if (slot_status(state) > SLOT_RECOVERING)
         return wrong(f, "I1: slot %llu has the unknown state %llx", (ull)index, (ull)state);
+    if (state != 0 && index >= layout_slots_used(l))
+        return wrong(f, "I5: slot %llu of %u that were used has the state %llx", (ull)index,
+                     layout_slots_used(l), (ull)state);
     bool clean = fam_load(&slot->generation) == 0;
     for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++) {
         uint64_t op = fam_load(&slot->intents[i].op);

@@ -186,7 +186,7 @@ static void mend_slots(const struct layout *l)
 static bool anybody_lives(struct instance *instance)
 {
     const struct layout *l = &instance->layout;
-    for (unsigned i = 0; i < l->instance_count; i++)
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++)
         if (slot_status(fam_load_acquire(&layout_slot(l, i)->state)) != SLOT_FREE &&
             instance_alive(instance, i) != 0)
             return true;

@@ -109,7 +109,7 @@ int heap_recover(alps_heap_t *heap, bool before_join, struct alps_recovery *repo
     struct layout *l = heap_layout(heap);
     int rc = 0;
     pthread_mutex_lock(&heap->recovery);
-    for (unsigned slot = 0; slot < l->instance_count && rc >= 0; slot++) {
+    for (unsigned slot = 0, end = layout_slots_used(l); slot < end && rc >= 0; slot++) {
         if (!before_join && slot == heap->instance.slot)
             continue;
         struct instance heir;
@@ -154,7 +154,7 @@ int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation)
     const struct layout *l = heap_layout(heap);
     if (generation == ALPS_PERMANENT)
         return error_set(EINVAL, "%s: generation 0 names no instance", heap_name(heap));
-    for (unsigned i = 0; i < l->instance_count; i++) {
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
         if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE ||
             fam_load_acquire(&slot->generation) != generation)

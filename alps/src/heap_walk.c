@@ -134,7 +134,7 @@ int alps_heap_stats(alps_heap_t *heap, struct alps_stats *result)
     s.capacity = layout_size_of_spans(l, l->file_spans * l->region.file_count);
     s.usable_bytes = spans << SPAN_SHIFT;
     s.metadata_bytes = s.size - s.usable_bytes;
-    for (unsigned slot = 0; slot < l->instance_count; slot++) {
+    for (unsigned slot = 0, end = layout_slots_used(l); slot < end; slot++) {
         if (slot_status(fam_load_acquire(&layout_slot(l, slot)->state)) == SLOT_FREE)
             continue;
         int alive = instance_alive(&heap->instance, slot);
@@ -209,7 +209,7 @@ int alps_instance_walk(alps_heap_t *heap,
     if (rc == 0 && visit == NULL)
         rc = error_set(EINVAL, "visit is NULL");
     const struct layout *l = rc == 0 ? heap_layout(heap) : NULL;
-    for (unsigned i = 0; rc == 0 && i < l->instance_count; i++) {
+    for (unsigned i = 0, end = rc == 0 ? layout_slots_used(l) : 0; rc == 0 && i < end; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
         if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE)
             continue;

@@ -19,10 +19,11 @@
  *      holds the generation's number and is not SLOT_FREE.
  *   I4 A span carries only generations whose entry is used; an entry is emptied only when it is not
  *      open and no span carries it. Spans take up only the generation of a live instance.
+ *   I5 A slot from super.slots_used on was never used: all of it is 0. Nobody looks at those.
  *
  * Crash
  *   instance_join   lock | SLOT_LIVE | number | entry       seen as            repaired by
- *   killed after    lock                                    free               kernel
+ *   killed after    lock, or slots_used raised              free               kernel
  *                          SLOT_LIVE                        dead, no number    heir: frees the slot
  *                                      number               dead, no entry     heir: finds no entry
  *                                               entry       dead, open         heir: closes it
@@ -140,6 +141,16 @@ static void note_kernel(struct layout_slot *slot)
     fam_store_release(&slot->kernel[0], kernel_id[0]);
 }
 
+/* Has everybody look at a slot from now on, also after a power failure. */
+static void note_used(const struct layout *l, unsigned slot)
+{
+    fam_word_t *used = &layout_super(l)->slots_used;
+    uint64_t before = fam_load_acquire(used);
+    while (before <= slot && !fam_cas(used, &before, (uint64_t)slot + 1))
+        ;
+    layout_persist(l, used);
+}
+
 int instance_join(struct instance *instance)
 {
     struct layout *l = &instance->layout;
@@ -152,6 +163,7 @@ int instance_join(struct instance *instance)
             continue;
         if (rc != 0)
             return rc;
+        note_used(l, i);
         uint64_t state = fam_load_acquire(&slot->state);
         uint64_t live = slot_word(SLOT_LIVE, 0, slot_incarnation(state) + 1, this_kernel());
         if (slot_status(state) != SLOT_FREE || !fam_cas(&slot->state, &state, live)) {

@@ -484,6 +484,11 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
     if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
         fam_load_acquire(&layout_super(l)->formatting) != 0)
         rc = error_set(EUCLEAN, "%s: formatting was interrupted; format it again", paths[0]);
+    if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
+        fam_load_acquire(&layout_super(l)->slots_used) > l->instance_count)
+        rc = error_set(EUCLEAN, "%s: damaged: %llu of %u instance slots were used", paths[0],
+                       (unsigned long long)fam_load(&layout_super(l)->slots_used),
+                       l->instance_count);
     if (rc != 0)
         layout_close(l);
     return rc;
@@ -537,6 +542,7 @@ int layout_format(struct layout *l)
     memset(layout_at(l, l->instances_offset), 0, (l->instance_count + 1) * l->instance_stride);
     fam_store(layout_generation(l, 0), GENERATION_USED | GENERATION_COMMITTED);
     fam_store(&super->root_lock, 0);
+    fam_store(&super->slots_used, 0);
     rc = region_punch(&l->region, l->meta_offset, l->region.length - l->meta_offset);
     if (rc == -EOPNOTSUPP) {
         rc = 0;

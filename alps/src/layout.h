@@ -84,7 +84,9 @@ struct layout_super {
     uint64_t pad3[15];
     fam_word_t boot; /* durable heaps: the kernel that last made sure that the tables are whole */
     uint64_t pad4[15];
-    uint64_t reserved2[192];
+    fam_word_t slots_used; /* instance slots that were ever in use: all below it, perhaps */
+    uint64_t pad5[15];
+    uint64_t reserved2[176];
 };
 _Static_assert(sizeof(struct layout_super) == 4096, "the superblock is a page");
 _Static_assert(offsetof(struct layout_super, next_generation) == 2048, "");
@@ -378,6 +380,11 @@ static inline struct layout_zone *layout_zone(const struct layout *l, uint64_t z
 static inline struct layout_slot *layout_slot(const struct layout *l, unsigned slot)
 {
     return layout_at(l, l->instances_offset + slot * l->instance_stride);
+}
+/* Slots from this one on are free and were never used. */
+static inline unsigned layout_slots_used(const struct layout *l)
+{
+    return (unsigned)min_u64(fam_load_acquire(&layout_super(l)->slots_used), l->instance_count);
 }
 /* Bitmaps over the zones: those that an instance ever claimed or owned something in ... */
 static inline fam_word_t *layout_touched(const struct layout *l, struct layout_slot *slot)

@@ -204,7 +204,7 @@ static bool find_intents(const struct layout *l, uint64_t span, unsigned class, 
     if (fam_load_acquire(&layout_released(l, span)->free_from) != (incarnation << 32 | 1))
         return false;
     bool any = false;
-    for (unsigned i = 0; i < l->instance_count; i++) {
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
         struct layout_slot *slot = layout_slot(l, i);
         if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE)
             continue;
