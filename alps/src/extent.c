@@ -10,8 +10,8 @@
  *      SPAN_CLAIMED, SPAN_SLAB or SPAN_EXTENT.
  *   E2 A SPAN_SLAB or SPAN_EXTENT of n spans (record.length) is followed by n - 1 SPAN_TAIL spans
  *      with distances 1 .. n - 1.
- *   E3 Every span that is not SPAN_FREE lies in a zone whose metadata is backed, every span of a
- *      slab or extent in a chunk that is backed.
+ *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed, every span of a
+ *      slab or extent in a chunk that is backed, too.
  *   E4 A span in SPAN_CLAIMED names a slot that is not SLOT_FREE, and its zone is noted as touched
  *      there.
  *   E5 record.incarnation of a first span is the one in its state word, and grows with each use.
@@ -86,12 +86,11 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
     if (fam_load_acquire(&z->meta) == 0) /* never used: all free, but with nothing behind it */
         return backed_only || from >= end ? (struct run){end, end} : (struct run){from, end};
 
-    uint64_t backed = backed_only ? fam_load_acquire(&z->backed) : ~(uint64_t)0;
     const fam_word_t *states = layout_state(l, zone_first);
     uint64_t first = from;
     while (first < end) {
         uint64_t state = fam_load_acquire(&states[first - zone_first]);
-        if (state == SPAN_FREE && (backed >> ((first - zone_first) >> l->chunk_shift) & 1))
+        if (state == SPAN_FREE && (!backed_only || layout_span_backed(l, first)))
             break;
         first += min_u64(occupied(l, first, state), end - first);
     }
@@ -99,7 +98,7 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
     end = min_u64(end, first + min_u64(enough, end - first));
     for (; stop < end; stop++)
         if (fam_load(&states[stop - zone_first]) != SPAN_FREE ||
-            !(backed >> ((stop - zone_first) >> l->chunk_shift) & 1))
+            (backed_only && !layout_span_backed(l, stop)))
             break;
     return (struct run){first, stop};
 }
@@ -129,16 +128,13 @@ static void unclaim(struct instance *instance, uint64_t first, uint64_t count)
 }
 
 /* Claims exactly these spans, whether there is memory behind them or not. 0; -EAGAIN if somebody
- * else was faster; -ENOMEM if there is no memory for a zone's metadata. */
+ * else was faster; -ENOMEM if there is no memory for their metadata. */
 static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
 {
     struct layout *l = &instance->layout;
-    uint64_t last_zone = layout_zone_of(l, first + count - 1);
-    for (uint64_t zone = layout_zone_of(l, first); zone <= last_zone; zone++) {
-        int rc = layout_back_meta(l, zone);
-        if (rc != 0)
-            return rc;
-    }
+    int rc = layout_back_meta(l, first, count);
+    if (rc != 0)
+        return rc;
     instance_touch(instance, layout_zone_of(l, first));
     for (uint64_t i = 0; i < count; i++) {
         uint64_t expected = SPAN_FREE;
@@ -613,7 +609,6 @@ bool extent_zone_unused(const struct layout *l, uint64_t zone)
 void extent_trim(struct instance *instance, uint64_t zone)
 {
     struct layout *l = &instance->layout;
-    struct layout_zone *z = layout_zone(l, zone);
     uint64_t zone_first = zone << l->zone_shift, chunk_spans = (uint64_t)1 << l->chunk_shift;
     uint64_t spans = layout_zone_spans(l, zone);
     /* The rest of a chunk that exists in part may come and be used at any time. */
@@ -621,14 +616,14 @@ void extent_trim(struct instance *instance, uint64_t zone)
         spans &= ~(chunk_spans - 1);
     for (uint64_t at = 0; at < spans; at += chunk_spans) {
         uint64_t first = zone_first + at, count = min_u64(chunk_spans, spans - at);
-        uint64_t bit = (uint64_t)1 << (at >> l->chunk_shift);
-        if ((fam_load_acquire(&z->backed) & bit) == 0)
+        if (!layout_span_backed(l, first))
             continue;
         /* Held as a claimed run, so that nobody relies on the memory while it goes. */
         struct run run = next_run(l, zone, first, false, l->zone_spans);
         if (run.first != first || run.end < first + count || claim_run(instance, first, count) != 0)
             continue;
-        fam_and(&z->backed, ~bit);
+        fam_and(layout_backed(l, first), ~layout_chunk_bit(l, first));
+        layout_persist(l, layout_backed(l, first)); /* before the memory goes */
         region_punch(&l->region, layout_span_offset(l, first), count << SPAN_SHIFT);
         extent_give_back(instance, first, count);
     }

@@ -72,11 +72,10 @@ static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uin
         return wrong(f, "I4: span %llu carries entry %llu of the generations, which is not used",
                      (ull)span, (ull)generation);
     for (uint64_t i = 0; i < length; i++) {
-        uint64_t at = span + i, zone = layout_zone_of(l, at);
+        uint64_t at = span + i;
         if (i != 0 && layout_span_state(l, at) != span_tail(i))
             return wrong(f, "E2: span %llu is not a tail of span %llu", (ull)at, (ull)span);
-        uint64_t chunk = (at & (l->zone_spans - 1)) >> l->chunk_shift;
-        if ((fam_load(&layout_zone(l, zone)->backed) >> chunk & 1) == 0)
+        if (!layout_span_backed(l, at))
             return wrong(f, "E3: span %llu has no memory behind it", (ull)at);
     }
     return false;
@@ -113,6 +112,8 @@ static bool slab_wrong(const struct layout *l, uint64_t span, uint64_t state, st
 static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
 {
     uint64_t state = fam_load_acquire(layout_state(l, span));
+    if (state != SPAN_FREE && !layout_span_known(l, span))
+        return wrong(f, "E3: span %llu has no memory behind its metadata", (ull)span);
     switch (span_kind(state)) {
     case SPAN_FREE:
         return state != 0 &&
@@ -148,9 +149,18 @@ static bool zone_wrong(const struct layout *l, uint64_t zone, struct finding *f)
     if (fam_load(&z->spans) > layout_zone_limit(l, zone))
         return wrong(f, "Z1: zone %llu has %llu spans of %llu", (ull)zone, (ull)fam_load(&z->spans),
                      (ull)layout_zone_limit(l, zone));
-    if (fam_load(&z->meta) > 1)
-        return wrong(f, "Z1: zone %llu has the unknown mark %llu", (ull)zone,
-                     (ull)fam_load(&z->meta));
+    /* Each is set before the one that is read before it. */
+    const uint64_t chunks = l->zone_spans >> l->chunk_shift;
+    for (uint64_t w = 0; w < LAYOUT_CHUNK_WORDS; w++) {
+        uint64_t backed = fam_load_acquire(&z->backed[w]);
+        uint64_t recorded = fam_load_acquire(&z->recorded[w]);
+        uint64_t meta = fam_load(&z->meta);
+        uint64_t here = chunks <= 64 * w ? 0 : min_u64(chunks - 64 * w, 64);
+        if ((backed & ~recorded) != 0 || (here < 64 && recorded >> here != 0) || meta > 1 ||
+            (recorded != 0 && meta == 0))
+            return wrong(f, "Z1: zone %llu has the marks %llx, %llx and %llx", (ull)zone, (ull)meta,
+                         (ull)recorded, (ull)backed);
+    }
     if (fam_load(&z->node) > ALPS_NODE_MAX + 1)
         return wrong(f, "Z1: zone %llu lies on node %lld", (ull)zone,
                      (long long)fam_load(&z->node) - 1);
@@ -271,8 +281,7 @@ void heap_verify(alps_heap_t *heap, alps_ptr_t p)
 {
     const struct layout *l = heap_layout(heap);
     uint64_t span = layout_span_of(l, p);
-    if (span >= l->span_count ||
-        (span & (l->zone_spans - 1)) >= layout_zone_spans(l, layout_zone_of(l, span)))
+    if (!layout_span_known(l, span))
         return;
     struct alps_check check = {.struct_size = sizeof check};
     look(l, span, span_wrong, &check);

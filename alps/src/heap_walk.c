@@ -12,7 +12,7 @@
 /* The present spans of a zone, as an iteration. */
 static bool slab_or_extent(const struct layout *l, uint64_t span, uint64_t *state)
 {
-    *state = fam_load_acquire(layout_state(l, span));
+    *state = layout_span_state(l, span);
     return (span_kind(*state) == SPAN_SLAB && span_class(*state) < SLAB_CLASSES) ||
            (span_kind(*state) == SPAN_EXTENT && extent_length(l, span) != 0);
 }

@@ -167,7 +167,9 @@ static void set_view(struct layout *l, const struct layout_super *s)
         .meta_stride = s->meta_stride,
         .durable = (s->features & LAYOUT_DURABLE) != 0,
     };
-    l->chunk_shift = l->zone_spans <= LAYOUT_CHUNKS ? 0 : l->zone_shift - log2_floor(LAYOUT_CHUNKS);
+    const uint64_t most = s->zone_size / 64, least = most / LAYOUT_CHUNK_WORDS;
+    const uint64_t chunk = max_u64(min_u64(most, LAYOUT_CHUNK_SIZE), max_u64(least, SPAN_SIZE));
+    l->chunk_shift = log2_floor(chunk >> SPAN_SHIFT);
 }
 
 static int map_heap(struct layout *l, const struct layout_super *s, void *hint)
@@ -532,10 +534,7 @@ int layout_format(struct layout *l)
         sane &= fam_load(&zone->spans) <= layout_zone_limit(l, z);
         if (fam_load(&zone->node) > ALPS_NODE_MAX + 1)
             fam_store(&zone->node, 0);
-        fam_store(&zone->backed, 0);
-        fam_store(&zone->meta, 0);
-        fam_store(&zone->releases, 0);
-        fam_store(&zone->longest, 0);
+        memset(&zone->meta, 0, sizeof *zone - offsetof(struct layout_zone, meta));
     }
     if (!sane)
         set_initial_spans(l, super);
@@ -651,41 +650,52 @@ int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans)
     return 0;
 }
 
-int layout_back_meta(struct layout *l, uint64_t zone)
+static int back_words(struct layout *l, const void *first, uint64_t bytes)
 {
-    struct layout_zone *z = layout_zone(l, zone);
-    if (fam_load_acquire(&z->meta) != 0)
-        return 0;
-    int rc = region_back(&l->region, l->meta_offset + zone * l->meta_stride, l->meta_stride);
-    if (rc == 0) {
-        fam_store_release(&z->meta, 1);
-        layout_persist(l, &z->meta);
+    return region_back(&l->region, (uint64_t)((const char *)first - l->region.base), bytes);
+}
+
+int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
+{
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+    for (uint64_t at = first & ~(chunk - 1); at < first + count; at += chunk) {
+        if ((fam_load_acquire(layout_recorded(l, at)) & layout_chunk_bit(l, at)) != 0)
+            continue;
+        fam_word_t *meta = &layout_zone(l, layout_zone_of(l, at))->meta;
+        int rc;
+        if (fam_load_acquire(meta) == 0) {
+            rc = back_words(l, layout_meta(l, at), l->zone_spans * sizeof(fam_word_t));
+            if (rc != 0)
+                return rc;
+            fam_store_release(meta, 1);
+            layout_persist(l, meta);
+        }
+        rc = back_words(l, layout_record(l, at), chunk * sizeof(struct layout_record));
+        if (rc == 0)
+            rc = back_words(l, layout_released(l, at), chunk * sizeof(struct layout_released));
+        if (rc != 0)
+            return rc;
+        fam_or(layout_recorded(l, at), layout_chunk_bit(l, at));
+        layout_persist(l, layout_recorded(l, at));
     }
-    return rc;
+    return 0;
 }
 
 int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
 {
-    uint64_t end = first + count;
-    while (first < end) {
-        uint64_t zone = layout_zone_of(l, first);
-        uint64_t chunk = (first & (l->zone_spans - 1)) >> l->chunk_shift;
-        uint64_t next = (zone << l->zone_shift) + ((chunk + 1) << l->chunk_shift);
-        struct layout_zone *z = layout_zone(l, zone);
-        uint64_t bit = (uint64_t)1 << chunk;
-        if ((fam_load_acquire(&z->backed) & bit) == 0) {
-            /* No further than the zone's spans: the file ends there. */
-            uint64_t limit = (zone << l->zone_shift) + layout_zone_spans(l, zone);
-            uint64_t start = (zone << l->zone_shift) + (chunk << l->chunk_shift);
-            uint64_t stop = min_u64(next, limit);
-            int rc =
-                region_back(&l->region, layout_span_offset(l, start), (stop - start) << SPAN_SHIFT);
-            if (rc != 0)
-                return rc;
-            fam_or(&z->backed, bit);
-            layout_flush(l, &z->backed);
-        }
-        first = next;
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+    for (uint64_t at = first & ~(chunk - 1); at < first + count; at += chunk) {
+        if (layout_span_backed(l, at))
+            continue;
+        /* No further than the zone's spans: the file ends there. */
+        const uint64_t zone = layout_zone_of(l, at);
+        const uint64_t end = (zone << l->zone_shift) + layout_zone_spans(l, zone);
+        int rc = region_back(&l->region, layout_span_offset(l, at),
+                             (min_u64(at + chunk, end) - at) << SPAN_SHIFT);
+        if (rc != 0)
+            return rc;
+        fam_or(layout_backed(l, at), layout_chunk_bit(l, at));
+        layout_flush(l, layout_backed(l, at));
     }
     return 0;
 }

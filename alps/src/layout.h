@@ -5,9 +5,9 @@
  *
  * In memory the data of file k follows that of file k - 1, so the data area is one row of spans of
  * 64 KiB, and an extent may cross zones and files. All metadata lies apart from the blocks, in
- * front of the data, for the whole capacity (the file is sparse); a zone's part of it is backed
- * with memory before the zone is first used. The one exception: slabs of blocks under 64 bytes keep
- * their bitmaps A and C at the start of their span.
+ * front of the data, for the whole capacity (the file is sparse); chunk by chunk it is backed with
+ * memory before the first span there is used. The one exception: slabs of blocks under 64 bytes
+ * keep their bitmaps A and C at the start of their span.
  */
 #ifndef ALPS_LAYOUT_H
 #define ALPS_LAYOUT_H
@@ -33,7 +33,9 @@
 #define LAYOUT_PATH_MAX 1024u
 #define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
 #define LAYOUT_LINE 128u                     /* single-writer and shared words are this far apart */
-#define LAYOUT_CHUNKS 64u /* pieces of a zone whose memory is secured one by one */
+/* A zone's memory is secured in chunks: 64 of them, or as many as make 512 KiB each, up to 256. */
+#define LAYOUT_CHUNK_WORDS 4u /* of a bitmap over them */
+#define LAYOUT_CHUNK_SIZE (512 * KIB)
 
 #define LAYOUT_SIZE_MIN (16 * MIB)
 #define LAYOUT_CAPACITY_MAX (16 * TIB)
@@ -112,13 +114,15 @@ struct layout_root {
 _Static_assert(sizeof(struct layout_root) == LAYOUT_LINE, "");
 
 struct layout_zone {
-    fam_word_t spans;    /* spans that exist by now, from the zone's start */
-    fam_word_t node;     /* NUMA node + 1, or 0 if not placed */
-    fam_word_t backed;   /* bit i: the spans of chunk i that exist are backed by memory */
-    fam_word_t meta;     /* 1: the zone's metadata is backed by memory */
-    fam_word_t releases; /* counts the times that spans became free */
-    fam_word_t longest;  /* hint: low half of releases << 32 | longest free run seen by then */
-    uint64_t reserved[10];
+    fam_word_t spans; /* spans that exist by now, from the zone's start */
+    fam_word_t node;  /* NUMA node + 1, or 0 if not placed */
+    fam_word_t meta;  /* 1: the state words of all its spans are backed by memory */
+    uint64_t reserved;
+    fam_word_t recorded[LAYOUT_CHUNK_WORDS]; /* bit i: the records and R of chunk i are, too */
+    fam_word_t releases;                     /* counts the times that spans became free */
+    fam_word_t longest; /* hint: low half of releases << 32 | longest free run seen by then */
+    uint64_t reserved2[2];
+    fam_word_t backed[LAYOUT_CHUNK_WORDS]; /* bit i: the spans of chunk i that exist are, too */
 };
 _Static_assert(sizeof(struct layout_zone) == LAYOUT_LINE, "");
 
@@ -439,7 +443,7 @@ static inline uint64_t layout_zone_limit(const struct layout *l, uint64_t zone)
     uint64_t first = (zone % l->file_zones) << l->zone_shift;
     return first >= l->file_spans ? 0 : min_u64(l->zone_spans, l->file_spans - first);
 }
-/* Spans of a zone whose metadata can be read; 0 if it was never used. */
+/* Spans of a zone whose states can be read; 0 if it was never used. */
 static inline uint64_t layout_zone_spans(const struct layout *l, uint64_t zone)
 {
     const struct layout_zone *z = layout_zone(l, zone);
@@ -448,13 +452,40 @@ static inline uint64_t layout_zone_spans(const struct layout *l, uint64_t zone)
     return min_u64(fam_load(&z->spans), l->zone_spans);
 }
 
-/* State of a span, SPAN_FREE if the span does not exist or its zone was never used. */
+/* A span's chunk in its zone, and its bit in the words that tell what is backed of it. */
+static inline uint64_t layout_chunk(const struct layout *l, uint64_t span)
+{
+    return (span & (l->zone_spans - 1)) >> l->chunk_shift;
+}
+static inline uint64_t layout_chunk_bit(const struct layout *l, uint64_t span)
+{
+    return (uint64_t)1 << (layout_chunk(l, span) & 63);
+}
+static inline fam_word_t *layout_recorded(const struct layout *l, uint64_t span)
+{
+    return &layout_zone(l, layout_zone_of(l, span))->recorded[layout_chunk(l, span) >> 6];
+}
+static inline fam_word_t *layout_backed(const struct layout *l, uint64_t span)
+{
+    return &layout_zone(l, layout_zone_of(l, span))->backed[layout_chunk(l, span) >> 6];
+}
+/* Whether there is memory behind a span. */
+static inline bool layout_span_backed(const struct layout *l, uint64_t span)
+{
+    return (fam_load_acquire(layout_backed(l, span)) & layout_chunk_bit(l, span)) != 0;
+}
+/* Whether all metadata of a span can be read: it exists, and its chunk was used. */
+static inline bool layout_span_known(const struct layout *l, uint64_t span)
+{
+    return span < l->span_count &&
+           (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0 &&
+           (span & (l->zone_spans - 1)) < fam_load(&layout_zone(l, layout_zone_of(l, span))->spans);
+}
+
+/* State of a span, SPAN_FREE if nothing is known of it. */
 static inline uint64_t layout_span_state(const struct layout *l, uint64_t span)
 {
-    if (span >= l->span_count ||
-        (span & (l->zone_spans - 1)) >= layout_zone_spans(l, layout_zone_of(l, span)))
-        return SPAN_FREE;
-    return fam_load_acquire(layout_state(l, span));
+    return layout_span_known(l, span) ? fam_load_acquire(layout_state(l, span)) : SPAN_FREE;
 }
 
 /* Creates the files of a heap. */
@@ -490,8 +521,8 @@ uint64_t layout_spans_of_size(const struct layout *l, uint64_t size);
 /* Makes spans exist: raises a zone's number of spans, with the file long enough before. */
 int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans);
 
-/* Secures the memory behind a zone's metadata, if that was not done yet. */
-int layout_back_meta(struct layout *l, uint64_t zone);
+/* Secures the memory behind the metadata of a run of spans, if that was not done yet. */
+int layout_back_meta(struct layout *l, uint64_t first, uint64_t count);
 
 /* Secures the memory behind a run of spans, if that was not done yet. */
 int layout_back_spans(struct layout *l, uint64_t first, uint64_t count);

@@ -588,12 +588,12 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
                          l->region.files[0].path, (unsigned long long)first);
     }
     if ((span_kind(state) == SPAN_FREE || span_kind(state) == SPAN_CLAIMED) &&
-        (span & (l->zone_spans - 1)) < layout_zone_spans(l, layout_zone_of(l, span))) {
+        layout_span_known(l, span)) {
         /* Nothing is there any more, or yet: was there a block? */
         state = fam_load(&layout_record(l, span)->last_state);
         if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
             first = span - span_distance(state);
-            if ((first & (l->zone_spans - 1)) < layout_zone_spans(l, layout_zone_of(l, first)))
+            if (layout_span_known(l, first))
                 state = fam_load(&layout_record(l, first)->last_state);
         }
         if (place_in(l, first, state, p, place))

@@ -8,6 +8,7 @@ struct damaged {
     struct layout *l;
     alps_ptr_t small, large;
     uint64_t slab, extent;
+    uint64_t free; /* a free span in a chunk that is used */
 };
 
 static struct damaged healthy(void)
@@ -18,6 +19,9 @@ static struct damaged healthy(void)
     d.large = alps_malloc(d.heap, MIB, ALPS_ANY_NODE);
     d.slab = layout_span_of(d.l, d.small);
     d.extent = layout_span_of(d.l, d.large);
+    d.free = d.extent + 17;
+    CHECK_EQ(layout_span_known(d.l, d.free), true);
+    CHECK_EQ(layout_span_state(d.l, d.free), SPAN_FREE);
     CHECK_ERR(alps_root_set(d.heap, "a", d.small), 0);
     CHECK_ERR(alps_root_set(d.heap, "b", d.large), 0);
     inside_check(d.heap);
@@ -43,17 +47,18 @@ static void expect(struct damaged *d, const char *number)
 
 TEST(check, spans)
 {
-    DAMAGE("E1", fam_store(layout_state(d.l, 100), span_tail(50)));
-    DAMAGE("E1", fam_store(layout_state(d.l, 100), span_tail(5000)));
-    DAMAGE("E1", fam_store(layout_state(d.l, 100), 7));
+    DAMAGE("E1", fam_store(layout_state(d.l, d.free), span_tail(1)));
+    DAMAGE("E1", fam_store(layout_state(d.l, d.free), span_tail(5000)));
+    DAMAGE("E1", fam_store(layout_state(d.l, d.free), 7));
     DAMAGE("E1", fam_store(layout_state(d.l, d.extent + 16), span_tail(16)));
     DAMAGE("E2", fam_store(layout_state(d.l, d.extent + 3), SPAN_FREE));
     DAMAGE("E2", fam_store(&layout_record(d.l, d.extent)->length, 1u << 30));
     DAMAGE("E2", fam_store(&layout_record(d.l, d.slab)->length, 2));
-    DAMAGE("E3", fam_store(&layout_zone(d.l, 0)->backed, 0));
+    DAMAGE("E3", fam_store(&layout_zone(d.l, 0)->backed[0], 0));
+    DAMAGE("E3", fam_store(layout_state(d.l, 100), span_extent(1)));
     DAMAGE("E5", fam_add(&layout_record(d.l, d.extent)->incarnation, 1));
-    DAMAGE("E4", fam_store(layout_state(d.l, 100), span_claimed(span_owner_bits(9999, 1))));
-    DAMAGE("I2", fam_store(layout_state(d.l, 100), span_claimed(span_owner_bits(60, 1))));
+    DAMAGE("E4", fam_store(layout_state(d.l, d.free), span_claimed(span_owner_bits(9999, 1))));
+    DAMAGE("I2", fam_store(layout_state(d.l, d.free), span_claimed(span_owner_bits(60, 1))));
     DAMAGE("I4", fam_store(&layout_record(d.l, d.slab)->generation, 777));
     DAMAGE("I4", fam_store(&layout_record(d.l, d.slab)->generation, UINT64_MAX));
 }
@@ -71,7 +76,12 @@ TEST(check, tables)
 {
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->node, 5000));
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->meta, 2));
+    DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->meta, 0));
+    DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[0], 0));
+    DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[1], 1));
     DAMAGE("I1", fam_store(&layout_slot(d.l, 9)->state, 77));
+    DAMAGE("I5", fam_store(&layout_super(d.l)->slots_used, 0));
+    DAMAGE("I5", fam_store(&layout_slot(d.l, 9)->state, slot_word(SLOT_FREE, 0, 1, 0)));
     DAMAGE("I2", fam_store(&layout_slot(d.l, 9)->generation, 77));
     DAMAGE("I2", fam_store(layout_touched(d.l, layout_slot(d.l, 9)), 1));
     DAMAGE("I2", fam_store(&layout_slot(d.l, 9)->intents[3].op, 9));

@@ -258,7 +258,7 @@ TEST(extent, memory_is_behind_what_is_claimed_and_trimmed_when_free)
     extent_release(&heap->instance, more, l->zone_spans - 1);
     extent_trim(&heap->instance, zone);
     uint64_t chunk = (first & (l->zone_spans - 1)) >> l->chunk_shift;
-    CHECK_EQ(fam_load(&layout_zone(l, zone)->backed), (uint64_t)1 << chunk);
+    CHECK_EQ(fam_load(&layout_zone(l, zone)->backed[0]), (uint64_t)1 << chunk);
 }
 
 TEST(extent, what_comes_to_a_chunk_finds_its_memory_there)
@@ -274,7 +274,7 @@ TEST(extent, what_comes_to_a_chunk_finds_its_memory_there)
     /* Another process may make the rest of the last chunk exist, and use it, while this one holds
      * the part that it knows: trimming must leave that chunk alone. */
     extent_trim(&heap->instance, 0);
-    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed), (uint64_t)1 << (spans / chunk));
+    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed[0]), (uint64_t)1 << (spans / chunk));
     struct stat before, after;
     CHECK_EQ(stat(path, &before), 0);
     uint64_t rest = chunk - spans % chunk;
@@ -282,7 +282,7 @@ TEST(extent, what_comes_to_a_chunk_finds_its_memory_there)
     CHECK_EQ(stat(path, &after), 0);
     CHECK_EQ((uint64_t)(after.st_blocks - before.st_blocks) * 512, rest * SPAN_SIZE);
     extent_trim(&heap->instance, 0);
-    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed), 0);
+    CHECK_EQ(fam_load(&layout_zone(l, 0)->backed[0]), 0);
     inside_check(heap);
 }
 

@@ -33,6 +33,30 @@ TEST(instance, openings_have_slots_and_generations_of_their_own)
     CHECK_ERR(alps_heap_close(a), 0);
 }
 
+/* Whoever dies between saying that it uses a slot and taking it leaves a free one. */
+TEST(instance, slots_used_are_known_from_before_on_and_for_good)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    alps_heap_t *a = inside_open(path, 0), *b = inside_open(path, 0);
+    const struct layout *l = heap_layout(a);
+    CHECK_EQ(layout_slots_used(l), 2);
+    CHECK_ERR(alps_heap_close(b), 0);
+    CHECK_EQ(layout_slots_used(l), 2);
+    CHECK_ERR(alps_heap_close(inside_open(path, 0)), 0);
+    CHECK_EQ(layout_slots_used(l), 2);
+    fam_store(&layout_super(l)->slots_used, 4);
+    inside_check(a);
+    b = inside_open(path, 0);
+    CHECK_EQ(b->instance.slot, 1);
+    struct alps_recovery report = {.struct_size = sizeof report};
+    CHECK_ERR(alps_recover(a, &report), 0);
+    CHECK_EQ(report.count, 0);
+    CHECK_EQ(report.live, 2);
+    CHECK_EQ(layout_slots_used(l), 4);
+    CHECK_ERR(alps_heap_close(b), 0);
+    CHECK_ERR(alps_heap_close(a), 0);
+}
+
 struct pipes {
     const char *path;
     int ready[2];

@@ -1,6 +1,8 @@
 /* The layout layer: what lies where, and what is refused. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +84,32 @@ TEST(layout, a_sparse_terabyte_takes_next_to_nothing)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
+static long page_faults(void)
+{
+    struct rusage usage;
+    CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+/* What is there for later is not looked at: 1024 slots, each on pages of its own; all metadata of a
+ * zone. The zones' headers are, 256 pages of them, as a rule several at a time. */
+TEST(layout, opening_a_sparse_terabyte_touches_few_pages)
+{
+    const char *path = inside_create(64 * MIB, TIB, 0);
+    struct stat before, after;
+    CHECK_EQ(stat(path, &before), 0);
+    long faults = page_faults();
+    alps_heap_t *heap = inside_open(path, 0);
+    CHECK_LE(page_faults() - faults, 256 + 150);
+    faults = page_faults();
+    CHECK_NE(alps_malloc(heap, 64, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_LE(page_faults() - faults, 50);
+    /* A chunk, its metadata, and the states of its zone. */
+    CHECK_EQ(stat(path, &after), 0);
+    CHECK_LE((after.st_blocks - before.st_blocks) * 512, 640 * (int64_t)KIB);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
 /* Opens a heap that is not good; the error code. */
 static int open_bad(const char *path)
 {
@@ -128,10 +156,13 @@ TEST(layout, damage_to_any_byte_of_the_superblock_is_refused)
 TEST(layout, another_version_is_named)
 {
     const char *path = inside_create(16 * MIB, 16 * MIB, 0);
-    uint32_t version = 3;
+    uint32_t version = LAYOUT_VERSION + 1;
     poke(path, offsetof(struct layout_super, version), &version, sizeof version);
     CHECK_EQ(open_bad(path), -EPROTONOSUPPORT);
-    CHECK(strstr(alps_error_detail(), "layout version 3, this library reads version 2") != NULL);
+    char text[64];
+    snprintf(text, sizeof text, "layout version %u, this library reads version %u", version,
+             LAYOUT_VERSION);
+    CHECK(strstr(alps_error_detail(), text) != NULL);
     CHECK_ERR(alps_heap_destroy(path), -EPROTONOSUPPORT);
     CHECK_EQ(access(path, F_OK), 0);
 }
@@ -171,6 +202,17 @@ TEST(layout, a_zone_larger_than_its_place_is_refused)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
+TEST(layout, more_slots_used_than_there_are_are_refused)
+{
+    const char *path = inside_create(16 * MIB, 16 * MIB, 0);
+    uint64_t used = 65;
+    poke(path, offsetof(struct layout_super, slots_used), &used, sizeof used);
+    CHECK_EQ(open_bad(path), -EUCLEAN);
+    used = 64;
+    poke(path, offsetof(struct layout_super, slots_used), &used, sizeof used);
+    CHECK_EQ(open_bad(path), 0);
+}
+
 TEST(layout, a_zone_that_grows_inside_a_chunk_has_memory_behind_it)
 {
     /* Chunks of 8 spans; 16 MiB is no whole number of them. */
@@ -194,6 +236,8 @@ TEST(layout, interrupted_formatting_is_refused_until_done_again)
     const char *path = inside_create(16 * MIB, 16 * MIB, 0);
     alps_heap_t *heap = inside_open(path, ALPS_OPEN_PERMANENT);
     CHECK_NE(alps_malloc(heap, 100000, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_ERR(alps_heap_close(inside_open(path, 0)), 0);
+    CHECK_EQ(layout_slots_used(heap_layout(heap)), 2);
     CHECK_ERR(alps_heap_close(heap), 0);
     uint64_t one = 1;
     poke(path, offsetof(struct layout_super, formatting), &one, sizeof one);
@@ -201,6 +245,7 @@ TEST(layout, interrupted_formatting_is_refused_until_done_again)
     CHECK_ERR(alps_heap_format(path), 0);
     heap = inside_open(path, 0);
     CHECK_EQ(inside_live_blocks(heap), 0);
+    CHECK_EQ(layout_slots_used(heap_layout(heap)), 1);
     inside_check(heap);
     CHECK_ERR(alps_heap_close(heap), 0);
 }

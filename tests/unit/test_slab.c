@@ -1,5 +1,6 @@
 /* The slab layer: classes, bitmaps, and what every state that a crash leaves means. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "inside.h"
 
@@ -280,4 +281,24 @@ TEST(slab, locate_knows_blocks_and_refuses_the_rest)
     slab_destroy(&m.heap->instance, m.span, m.class);
     CHECK_ERR(slab_locate(m.l, base + size, &place), -EALREADY);
     CHECK_ERR(slab_locate(m.l, base + size + 8, &place), -EINVAL);
+}
+
+/* Reading a hole of a file in memory would take a page. */
+TEST(slab, nothing_is_read_where_nothing_was_ever_used)
+{
+    struct made m = make_slab(5000);
+    struct slab_place place;
+    int fd = m.l->region.files[0].fd;
+    struct stat before, after;
+    CHECK_EQ(fstat(fd, &before), 0);
+    for (uint64_t span = 0; span < m.l->span_count; span++)
+        if (!layout_span_known(m.l, span)) {
+            CHECK_ERR(slab_locate(m.l, layout_span_offset(m.l, span), &place), -EINVAL);
+            CHECK_ERR(alps_free(m.heap, layout_span_offset(m.l, span) + 64), -EINVAL);
+        }
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(m.heap, &stats), 0);
+    inside_check(m.heap);
+    CHECK_EQ(fstat(fd, &after), 0);
+    CHECK_EQ(after.st_blocks, before.st_blocks);
 }
