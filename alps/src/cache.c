@@ -433,8 +433,8 @@ static void set_no_current(struct cache_bin *bin)
     bin->current = NULL;
 }
 
-/* Looks whether others have freed blocks in the slabs that have been full for longest; those where
- * they have go to the partial list. */
+/* Looks whether others have freed blocks in the full slabs whose turn it is; one where they have
+ * goes to the partial list. */
 static bool find_released(struct cache *cache, struct cache_bin *bin)
 {
     struct cache_slab *slab;
