@@ -45,6 +45,10 @@ equals "threads of all processes" "$(lines '^result,(pair|prodcon|xmalloc),alps,
 equals "backends with prodcon" "$(lines '^result,prodcon,' "$dir/csv")" 2
 equals "backends with xmalloc" "$(lines '^result,xmalloc,' "$dir/csv")" 1
 
+# Blocks that one gives to more than two are all freed.
+# shellcheck disable=SC2086 # words
+run 0 "$BENCH" $small --processes 4 --workloads cache-scratch,xmalloc,rptest,mstress --backends alps
+
 # What is live and what is held: all of threadtest's 100,000 blocks of 64 bytes, and not much more.
 run 0 "$BENCH" --rounds 1 --backends alps --workloads threadtest --csv "$dir/csv"
 live=$(sed -n 's/^result,threadtest,alps,//p' "$dir/csv" | cut -d, -f 14)

@@ -74,6 +74,52 @@ TEST(size, no_size_over_128_bytes_wastes_more_than_an_eighth)
     end_empty(heap);
 }
 
+/* A size that the compiler knows, and the same one by a variable. */
+#define EXPECT_CONSTANT(heap, constant)                                                            \
+    do {                                                                                           \
+        volatile size_t variable = constant;                                                       \
+        alps_ptr_t known = alps_malloc(heap, constant, ALPS_ANY_NODE);                             \
+        alps_ptr_t unknown = alps_malloc(heap, variable, ALPS_ANY_NODE);                           \
+        CHECK_NE(known, ALPS_NULL);                                                                \
+        CHECK_EQ(alps_usable_size(heap, known), alps_usable_size(heap, unknown));                  \
+        CHECK_ERR(alps_free(heap, known), 0);                                                      \
+        CHECK_ERR(alps_free(heap, unknown), 0);                                                    \
+    } while (0)
+#define EXPECT_CONSTANTS_UP_TO(heap, last)                                                         \
+    do {                                                                                           \
+        EXPECT_CONSTANT(heap, (last)-1);                                                           \
+        EXPECT_CONSTANT(heap, last);                                                               \
+        EXPECT_CONSTANT(heap, (last) + 1);                                                         \
+    } while (0)
+#define EXPECT_CONSTANTS_FROM(heap, power)                                                         \
+    do {                                                                                           \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*9 / 8);                                               \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*10 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*11 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*12 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*13 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*14 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*15 / 8);                                              \
+        EXPECT_CONSTANTS_UP_TO(heap, (power)*16 / 8);                                              \
+    } while (0)
+
+TEST(size, what_the_compiler_knows_gets_the_same_block)
+{
+    alps_heap_t *heap = fresh_heap(64 * MIB, 64 * MIB);
+    EXPECT_CONSTANT(heap, 0);
+    EXPECT_CONSTANT(heap, 1);
+    EXPECT_CONSTANTS_UP_TO(heap, 16);
+    EXPECT_CONSTANTS_UP_TO(heap, 32);
+    EXPECT_CONSTANTS_UP_TO(heap, 48);
+    EXPECT_CONSTANTS_FROM(heap, 64);
+    EXPECT_CONSTANTS_FROM(heap, 128);
+    EXPECT_CONSTANTS_FROM(heap, 256);
+    EXPECT_CONSTANTS_FROM(heap, 512);
+    EXPECT_CONSTANTS_FROM(heap, 1024);
+    EXPECT_CONSTANTS_FROM(heap, 2048);
+    end_empty(heap);
+}
+
 TEST(size, zero_is_a_block_of_its_own)
 {
     alps_heap_t *heap = fresh_heap(16 * MIB, 0);
