@@ -153,9 +153,10 @@ emulated() {
     says '^RESULT: PASS$'
     equals "what is said on stderr" "$(cat "$dir/err")" ""
 }
-# rows FILE [WORKLOAD]: what was counted, without prodcon, whose threads meet differently each time.
+# rows FILE [WORKLOAD]: what was counted, without the workloads of several threads, at a time or one
+# after the other: they meet differently each time.
 rows() {
-    grep -E "^emulated,${2:-}" "$1" | grep -v ',prodcon,'
+    grep -E "^emulated,${2:-}" "$1" | grep -vE ',(prodcon|larson|mstress),'
 }
 # counts FILE WORKLOAD COLUMN LEAST MOST: a figure is in these bounds.
 counts() {
