@@ -75,12 +75,12 @@ TEST(size, no_size_over_128_bytes_wastes_more_than_an_eighth)
 }
 
 /* Sizes that the compiler knows: around the classes' borders. */
+/* clang-format off */
 #define CONSTANTS(X)                                                                               \
-    X(1)                                                                                           \
-    X(15) X(16) X(17) X(32) X(33) X(127) X(128) X(129) X(143) X(144) X(145) X(240) X(241) X(255)   \
-        X(256) X(257) X(288) X(289) X(480) X(481) X(512) X(513) X(576) X(577) X(960) X(961)        \
-            X(1023) X(1024) X(1025) X(1152) X(1153) X(1920) X(1921) X(2047) X(2048) X(2049)        \
-                X(4096)
+    X(1) X(15) X(16) X(17) X(32) X(33) X(127) X(128) X(129) X(143) X(144) X(145) X(240) X(241)     \
+    X(255) X(256) X(257) X(288) X(289) X(480) X(481) X(512) X(513) X(576) X(577) X(960) X(961)     \
+    X(1023) X(1024) X(1025) X(1152) X(1153) X(1920) X(1921) X(2047) X(2048) X(2049) X(4096)
+/* clang-format on */
 #define CONSTANT_MALLOC(size)                                                                      \
     static alps_ptr_t malloc_##size(alps_heap_t *heap)                                             \
     {                                                                                              \
