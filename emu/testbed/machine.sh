@@ -155,10 +155,12 @@ choose_accelerator() {
     id=$(cat /proc/sys/kernel/random/boot_id)
     if ! grep -Eqs "^$id " "$cache/accelerator"; then
         echo "emu-testbed: trying KVM" >&2
-        accelerator=kvm
-        timeout 15 "${qemu[@]}" -machine q35 -accel kvm -m 256M -serial "file:$work/probe" \
-            -kernel "$boot/kernel" -initrd "$boot/initramfs" \
-            -append "$kernel_options probe=yes" </dev/null >/dev/null 2>&1 || true
+        (
+            ulimit -c 0 # QEMU aborts where KVM fails
+            timeout 15 "${qemu[@]}" -machine q35 -accel kvm -m 256M -serial "file:$work/probe" \
+                -kernel "$boot/kernel" -initrd "$boot/initramfs" \
+                -append "$kernel_options probe=yes" </dev/null
+        ) >/dev/null 2>&1 || true
         ! grep -qs '^guest-init: started' "$work/probe" || verdict=kvm
         echo "$id $verdict" >"$work/accelerator"
         mv "$work/accelerator" "$cache/accelerator"

@@ -6,6 +6,7 @@
 #   orders       a pipe to it: numbers of nodes to be started
 #   share        what nodes and host both write: jobs, and per node its identity and that it is ready
 #   nodeN        of the host alone: the process, its console, and pipes to its serial ports
+#   work         what is needed while the guests' kernel is made ready
 # shellcheck shell=bash
 
 # lives FILE: the process whose number is in it is one of the session.
@@ -30,13 +31,9 @@ find_namespace() {
 # Starts the session with its nodes, and returns when all are ready.
 begin() {
     local node=0 ends=() keeper
-    begun=yes
-    { mkdir -p "$session" && [ -z "$(ls -A "$session")" ]; } || {
-        begun=
-        die 2 "$session is no new directory"
-    }
     prepare
     choose_accelerator
+    rm -rf "$work"
     [ "$accelerator" = kvm ] || kernel_options+=" no_timer_check"
     namespace=() fam=
     if [ "$topology" ]; then
