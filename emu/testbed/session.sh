@@ -252,9 +252,15 @@ finish_job() {
     job=
 }
 
+# Returns if the node runs and takes orders.
+check_node() {
+    lives "$session/node$node/pid" || die 125 "node $node does not run"
+    wait_until_ready "$node" # it may be starting
+}
+
 # Runs a program on one node.
 run_on_node() {
-    lives "$session/node$node/pid" || die 125 "node $node does not run"
+    check_node
     begin_job "$node" "$@"
     finish_job "$node"
     [ -n "$code" ] || die 125 "node $node went away before $1 ended"

@@ -4,6 +4,7 @@
 # Runs a shell on a node, with this process's terminal, and returns when it has ended.
 run_terminal() {
     local size
+    check_node
     exec 5>"$session/node$node/terminal.lock"
     flock -n 5 || die 125 "the terminal of node $node is in use"
     size=$(stty size 2>/dev/null) || size='24 80'

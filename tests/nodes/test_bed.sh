@@ -151,7 +151,8 @@ run 0 "$TESTBED" pause "$session" 2
 run 0 "$TESTBED" down "$session"
 [ ! -e "$session" ] || complain "the session is still there"
 [ ! -e "$fam" ] || complain "the memory is still there"
-equals "processes that are left" "$(pgrep -f "$session")" ""
+cat /proc/[0-9]*/cmdline >"$dir/processes" 2>/dev/null
+equals "processes that are left" "$(grep -aoF "$session" "$dir/processes")" ""
 equals "networks that are left" "$(readlink /proc/[0-9]*/ns/net | grep -cFx "$network")" 0
 
 run 124 "$TESTBED" run --nodes 1 --timeout 2 -- true
