@@ -4,6 +4,7 @@
 #   fam          a link to the memory that they share
 #   keeper       the process that starts the nodes, is in their network, and ends with them
 #   orders       a pipe to it: numbers of nodes to be started
+#   slots        the nodes, as mpirun wants them
 #   share        what nodes and host both write: jobs, and per node its identity and that it is ready
 #   nodeN        of the host alone: the process, its console, and pipes to its serial ports
 #   work         what is needed while the guests' kernel is made ready
@@ -50,6 +51,7 @@ begin() {
     mkdir -p "$session/share/jobs"
     mkfifo "$session/orders"
     echo "$BASH" >"$session/share/shell"
+    cp "$here/launch-agent" "$session/share"
     echo "127.0.0.1 localhost" >"$session/share/hosts"
     while [ "$node" -lt "$nodes" ]; do
         node=$((node + 1))
@@ -58,6 +60,7 @@ begin() {
         tr -d - </proc/sys/kernel/random/uuid >"$session/share/node$node/machine-id"
         echo "${fam:+10.9.0.$node}${topology:+127.0.0.1} node$node" >>"$session/share/hosts"
     done
+    seq -f "node%g:$cpus" -s , "$nodes" >"$session/slots"
     declare -p nodes limit boot kernel_options accelerator guest_options >"$session/settings"
 
     # A session begun by up stays, one of another command ends with it, however that ends.
@@ -256,6 +259,20 @@ finish_job() {
 check_node() {
     lives "$session/node$node/pid" || die 125 "node $node does not run"
     wait_until_ready "$node" # it may be starting
+}
+
+# Ends as the job does. Without one of the nodes it may wait for ever.
+finish_on_all() {
+    local home all=() failed=()
+    for home in "$session"/node*; do
+        all+=("${home##*node}")
+    done
+    finish_job "${all[@]}"
+    [ -z "$code" ] || exit "$code"
+    for node in "${all[@]}"; do
+        lives "$session/node$node/pid" || failed+=("$node")
+    done
+    give_up "the job ended with node ${failed[*]}" "${failed[@]}"
 }
 
 # Runs a program on one node.
