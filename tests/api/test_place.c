@@ -75,6 +75,7 @@ static uint64_t use(alps_heap_t *heap)
             CHECK_ERR(alps_free(heap, block.ptr), 0);
         }
     }
+    blocks_clear(&blocks);
     CHECK_ERR(alps_heap_trim(heap), 0);
     CHECK_ERR(alps_heap_check(heap, NULL), 0);
     return most;

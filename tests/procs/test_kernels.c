@@ -398,6 +398,7 @@ static void wake_up_late(struct actor *self, alps_heap_t *heap)
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_ERR(alps_heap_close(heap), 0);
     CHECK_EQ(memcmp(before, now, bytes), 0);
+    free(before);
 }
 
 TEST(kernels, a_zombie_finds_out_at_its_next_call_and_changes_nothing)
