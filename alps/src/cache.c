@@ -713,7 +713,8 @@ static void at_thread_exit(void *unused)
         pthread_mutex_unlock(&pool->lock);
         if (cache == NULL)
             continue;
-        cache_flush(cache);
+        if (!instance_is_lost(pool->instance))
+            cache_flush(cache);
         pthread_mutex_lock(&pool->lock);
         cache->thread = 0;
         pthread_mutex_unlock(&pool->lock);

@@ -29,6 +29,13 @@ static inline const char *heap_name(const alps_heap_t *heap)
 int heap_may_read(const alps_heap_t *heap);
 int heap_may_write(const alps_heap_t *heap);
 
+/* Whether the calling thread used this heap last, so that its cache is at hand. */
+static inline bool heap_is_current(const alps_heap_t *heap)
+{
+    return heap != NULL && alps_fast_is_current(heap->pool.handle) &&
+           (!heap->instance.layout.shared || LIKELY(!instance_is_lost(&heap->instance)));
+}
+
 /* Allocates; any alignment. intent may be NULL. */
 int heap_alloc(alps_heap_t *heap, uint64_t size, uint64_t alignment, int node,
                struct layout_intent *intent, alps_ptr_t *block);

@@ -118,11 +118,12 @@ COLD static alps_ptr_t malloc_slow(alps_heap_t *heap, size_t size, size_t alignm
     return rc == 0 ? block : null_with(rc);
 }
 
-/* The current word is full, as every 64th time or so, or the block is of a middle size. */
+/* The current word is full, as every 64th time or so, or the block is of a middle size, or several
+ * kernels share the heap. */
 static __attribute__((noinline)) alps_ptr_t malloc_next_word(alps_heap_t *heap, size_t size,
                                                              int node)
 {
-    if (alps_fast_is_current(heap) && size <= SLAB_SIZE_MAX && node == ALPS_ANY_NODE) {
+    if (heap_is_current(heap) && size <= SLAB_SIZE_MAX && node == ALPS_ANY_NODE) {
         struct cache *cache = alps_fast_thread_0.cache;
         unsigned class = size <= ALPS_FAST_SIZE_MAX ? alps_fast_class(size) : slab_class_of(size);
         struct cache_bin *bin = &cache->anywhere.bins[class];
@@ -216,7 +217,7 @@ int heap_free(alps_heap_t *heap, alps_ptr_t block)
 
 static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t block)
 {
-    if (alps_fast_is_current(heap)) {
+    if (heap_is_current(heap)) {
         struct cache_slab *slab = cache_find(block);
         if (slab != NULL ? cache_give(slab, block) : slab_free_owned(&heap->instance, block)) {
             heap_verify(heap, block);

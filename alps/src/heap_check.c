@@ -171,7 +171,7 @@ static bool slot_wrong(const struct layout *l, uint64_t index, struct finding *f
 {
     struct layout_slot *slot = layout_slot(l, (unsigned)index);
     uint64_t state = fam_load_acquire(&slot->state);
-    if (slot_status(state) > SLOT_RECOVERING)
+    if (slot_status(state) > SLOT_DECLARED)
         return wrong(f, "I1: slot %llu has the unknown state %llx", (ull)index, (ull)state);
     if (state != 0 && index >= layout_slots_used(l))
         return wrong(f, "I5: slot %llu of %u that were used has the state %llx", (ull)index,

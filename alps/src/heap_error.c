@@ -35,6 +35,8 @@ const char *alps_strerror(int error)
         return "no such file, generation or root";
     case EROFS:
         return "the heap was opened read-only";
+    case ESTALE:
+        return "this opening of the heap was declared dead";
     case ECHILD:
         return "the handle belongs to the parent process";
     default: {

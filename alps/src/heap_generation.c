@@ -75,6 +75,8 @@ static void free_run(void *context, uint64_t span, uint64_t state)
     struct bulk *bulk = context;
     const struct layout *l = &bulk->instance->layout;
     const fam_word_t *entry = layout_generation(l, bulk->index);
+    if (instance_is_lost(bulk->instance))
+        return;
     if (span_kind(state) == SPAN_EXTENT) {
         if (fam_load_acquire(entry) == bulk->word)
             extent_free(bulk->instance, span, state);
@@ -135,6 +137,9 @@ int alps_bulk_free(alps_heap_t *heap, alps_gen_t number)
     for (unsigned attempt = 0; attempt < 1000; attempt++) {
         struct bulk bulk = {.instance = &heap->instance, .index = (uint64_t)index, .word = word};
         for_each_run(heap_layout(heap), index, free_run, &bulk);
+        rc = heap_may_write(heap);
+        if (rc != 0)
+            return rc;
         if (bulk.skipped == 0) {
             if (fam_cas(entry, &word, 0))
                 layout_persist(heap_layout(heap), entry);

@@ -25,6 +25,11 @@ int heap_may_write(const alps_heap_t *heap)
     int rc = heap_may_read(heap);
     if (rc == 0 && heap->readonly)
         rc = error_set(EROFS, "%s: opened with ALPS_OPEN_READONLY", heap_name(heap));
+    if (rc == 0 && UNLIKELY(instance_is_lost(&heap->instance)))
+        rc = error_set(ESTALE,
+                       "%s: somebody has declared this opening of the heap, generation %llu, dead; "
+                       "close it, and trust nothing that lies in its blocks",
+                       heap_name(heap), (unsigned long long)heap->instance.generation);
     return rc;
 }
 
@@ -137,7 +142,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
             rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
         if (rc == 0) {
             heap->instance.cursor = first_cursor(l, heap->instance.slot);
-            rc = cache_pool_open(&heap->pool, heap, &heap->instance);
+            rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);
             if (rc != 0)
                 instance_leave(&heap->instance, true);
         }
@@ -152,6 +157,20 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
     return 0;
 }
 
+/* What the instance holds. True if spans carry its generation afterwards. */
+static bool give_back(alps_heap_t *heap)
+{
+    struct instance *instance = &heap->instance;
+    const struct layout *l = &instance->layout;
+    instance->reserve_max = 0;
+    extent_shrink(instance);
+    bool carried = heap_settle(instance, NULL);
+    for (uint64_t zone = 0; zone < l->zone_count; zone++)
+        if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0 && extent_zone_unused(l, zone))
+            extent_trim(instance, zone);
+    return carried;
+}
+
 int alps_heap_close(alps_heap_t *heap)
 {
     NOT_CANCELLED;
@@ -163,18 +182,33 @@ int alps_heap_close(alps_heap_t *heap)
     if (!heap->readonly) {
         struct instance *instance = &heap->instance;
         cache_pool_close(&heap->pool);
-        instance->reserve_max = 0;
-        extent_shrink(instance);
-        bool carried = heap_settle(instance, NULL);
-        const struct layout *l = &instance->layout;
-        for (uint64_t zone = 0; zone < l->zone_count; zone++)
-            if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0 && extent_zone_unused(l, zone))
-                extent_trim(instance, zone);
+        bool carried = !instance_is_lost(instance) && give_back(heap);
         instance_leave(instance, !carried);
     }
     pthread_mutex_destroy(&heap->recovery);
     layout_close(heap_layout(heap));
     free(heap);
+    return 0;
+}
+
+/* The lock that keeps others out is this kernel's. On another one nobody has the heap open for
+ * writing, as far as it says; a cut file says nothing. */
+static int check_elsewhere(const struct layout *l)
+{
+    struct instance nobody = {.layout = *l, .slot = l->instance_count};
+    uint64_t length, held;
+    int rc = region_file_size(&l->region.files[0], &length, &held);
+    if (rc != 0 || !l->shared || length < l->meta_offset)
+        return rc;
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
+        const struct layout_slot *slot = layout_slot(l, i);
+        if (slot_status(fam_load_acquire(&slot->state)) != SLOT_FREE && instance_is_remote(slot) &&
+            instance_alive(&nobody, i) != 0)
+            return error_set(EBUSY,
+                             "%s: process %llu of another host has it open; if that is dead, "
+                             "declare it so first",
+                             l->region.files[0].path, (unsigned long long)fam_load(&slot->pid));
+    }
     return 0;
 }
 
@@ -192,7 +226,9 @@ static int exclusively(const char *path, int (*action)(struct layout *l))
     struct layout l;
     rc = layout_open(&l, (const char *const *)paths, count, NULL, LAYOUT_EXCLUSIVE);
     if (rc == 0) {
-        rc = action(&l);
+        rc = check_elsewhere(&l);
+        if (rc == 0)
+            rc = action(&l);
         layout_close(&l);
     }
     free(paths);
@@ -206,7 +242,7 @@ int alps_heap_format(const char *path)
 
 int alps_heap_destroy(const char *path)
 {
-    return exclusively(path, layout_unlink);
+    return exclusively(path, layout_remove);
 }
 
 int alps_heap_grow(alps_heap_t *heap, uint64_t size)

@@ -89,7 +89,7 @@ bool heap_settle(struct instance *instance, struct alps_recovery *report)
                 break;
             zones++;
             uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
-            for (uint64_t span = first; span < end; span++)
+            for (uint64_t span = first; span < end && !instance_is_lost(instance); span++)
                 carried |= settle_span(instance, span, &spans_freed);
             /* A release that was not counted any more becomes visible to searches. */
             fam_add(&layout_zone(l, zone)->releases, 1);
@@ -146,6 +146,19 @@ int alps_recover(alps_heap_t *heap, struct alps_recovery *report)
     return heap_recover(heap, false, report);
 }
 
+static int declare_dead(alps_heap_t *heap, unsigned number, uint64_t state)
+{
+    const struct layout_slot *slot = layout_slot(heap_layout(heap), number);
+    int rc = instance_declare_dead(&heap->instance, number, state);
+    if (rc == -EBUSY)
+        error_set(EBUSY,
+                  "%s: process %llu of this host has generation %llu open and is alive; kill it "
+                  "instead",
+                  heap_name(heap), (unsigned long long)fam_load(&slot->pid),
+                  (unsigned long long)fam_load(&slot->generation));
+    return rc;
+}
+
 int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation)
 {
     int rc = heap_may_write(heap);
@@ -156,20 +169,41 @@ int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation)
         return error_set(EINVAL, "%s: generation 0 names no instance", heap_name(heap));
     for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
-        if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE ||
-            fam_load_acquire(&slot->generation) != generation)
-            continue;
-        rc = instance_declare_dead(&heap->instance, i);
-        if (rc == -EBUSY)
-            return error_set(EBUSY,
-                             "%s: process %llu of this host has generation %llu open and is alive; "
-                             "kill it instead",
-                             heap_name(heap), (unsigned long long)fam_load(&slot->pid),
-                             (unsigned long long)generation);
-        return rc;
+        uint64_t state = fam_load_acquire(&slot->state);
+        if (slot_status(state) != SLOT_FREE && fam_load_acquire(&slot->generation) == generation)
+            return declare_dead(heap, i, state);
     }
     if (generation_find(l, generation) < 0)
         return error_set(ENOENT, "%s: nothing is known of generation %llu", heap_name(heap),
                          (unsigned long long)generation);
     return 0; /* closed, or taken in already */
+}
+
+int alps_beat(alps_heap_t *heap)
+{
+    int rc = heap_may_write(heap);
+    if (rc == 0)
+        instance_beat(&heap->instance);
+    return rc;
+}
+
+int alps_declare_host_dead(alps_heap_t *heap, uint64_t host, uint64_t boot)
+{
+    int rc = heap_may_write(heap);
+    if (rc != 0)
+        return rc;
+    const struct layout *l = heap_layout(heap);
+    unsigned found = 0;
+    for (unsigned i = 0, end = layout_slots_used(l); i < end && rc == 0; i++) {
+        const struct layout_slot *slot = layout_slot(l, i);
+        uint64_t state = fam_load_acquire(&slot->state);
+        if (!instance_is_of_host(slot, state, host, boot))
+            continue;
+        found++;
+        rc = declare_dead(heap, i, state);
+    }
+    if (rc == 0 && found == 0)
+        rc = error_set(ENOENT, "%s: no instance is of host %016llx", heap_name(heap),
+                       (unsigned long long)host);
+    return rc;
 }

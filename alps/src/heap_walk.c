@@ -119,7 +119,9 @@ int alps_heap_stats(alps_heap_t *heap, struct alps_stats *result)
                            .zone_size = l->zone_spans << SPAN_SHIFT,
                            .files = l->region.file_count,
                            .layout_version = LAYOUT_VERSION,
-                           .durable = l->durable};
+                           .durable = l->durable,
+                           .in_place = l->region.in_place,
+                           .shared = l->shared};
     uint64_t spans = 0, state;
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
         uint64_t present = fam_load(&layout_zone(l, zone)->spans);
@@ -219,7 +221,14 @@ int alps_instance_walk(alps_heap_t *heap,
                                          .alive = instance_alive(&heap->instance, i),
                                          .self = i == heap->instance.slot,
                                          .remote = instance_is_remote(slot),
-                                         .silent_seconds = instance_silence(slot)};
+                                         .silent_seconds = instance_silence(slot),
+                                         .host = fam_load_acquire(&slot->kernel[0]),
+                                         .boot = fam_load(&slot->kernel[1])};
+        for (unsigned w = 0; w < sizeof instance.host_name / 8; w++) {
+            uint64_t word = fam_load(&slot->host_name[w]);
+            memcpy(instance.host_name + w * sizeof word, &word, sizeof word);
+        }
+        instance.host_name[sizeof instance.host_name - 1] = '\0';
         rc = instance.alive < 0 ? instance.alive : visit(&instance, context);
     }
     return rc;

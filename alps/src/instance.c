@@ -9,8 +9,13 @@
  * Where several kernels share the memory, a lock tells only of processes of the same kernel; the
  * slot's state names the kernel, by host and boot. Of another kernel's instance it is known that it
  * is dead if that host has booted again since, or if somebody who knows says so
- * (instance_declare_dead). Silence proves nothing: a slow process that was taken for dead and wakes
- * up would write over its heir. Heirs on several kernels are told apart by the CAS of the state.
+ * (instance_declare_dead, which makes it SLOT_DECLARED). Silence proves nothing: a slow process
+ * that was taken for dead and wakes up would write over its heir. Heirs on several kernels are told
+ * apart by the CAS of the state.
+ *
+ * Who was declared dead and lives finds that its slot's state is not what it made it
+ * (instance_is_lost), and changes nothing any more. It looks as it enters a call, and in long ones
+ * now and then; what it had in flight when it was stopped, it still does when it wakes up.
  *
  * Invariants
  *   I1 A slot's state changes by CAS, and on its kernel only under its lock.
@@ -128,15 +133,18 @@ static bool has_gone(const struct layout_slot *slot, uint64_t state)
            (!written || (host == kernel_id[0] && boot != kernel_id[1]));
 }
 
-static bool is_declared_dead(const struct layout_slot *slot, uint64_t state)
+static bool is_mine(uint64_t state)
 {
-    uint64_t generation = fam_load_acquire(&slot->generation);
-    return generation != 0 &&
-           fam_load_acquire(&slot->declared_dead) == slot_declaration(generation, state);
+    return slot_kernel(state) == this_kernel() && slot_status(state) != SLOT_DECLARED;
 }
 
 static void note_kernel(struct layout_slot *slot)
 {
+    uint64_t name[LAYOUT_HOST_NAME / 8] = {0};
+    if (gethostname((char *)name, sizeof name - 1) != 0)
+        name[0] = 0;
+    for (unsigned i = 0; i < LAYOUT_HOST_NAME / 8; i++)
+        fam_store(&slot->host_name[i], name[i]);
     fam_store(&slot->kernel[1], kernel_id[1]);
     fam_store_release(&slot->kernel[0], kernel_id[0]);
 }
@@ -256,9 +264,8 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
     if (rc != 0)
         return rc == -EBUSY ? 0 : rc;
     state = fam_load_acquire(&slot->state);
-    bool dead =
-        slot_status(state) != SLOT_FREE && (slot_kernel(state) == this_kernel() ||
-                                            has_gone(slot, state) || is_declared_dead(slot, state));
+    bool dead = slot_status(state) == SLOT_DECLARED ||
+                (slot_status(state) != SLOT_FREE && (is_mine(state) || has_gone(slot, state)));
     uint64_t mine =
         slot_word(SLOT_RECOVERING, slot_heirs(state) + 1, slot_incarnation(state), this_kernel());
     if (!dead || !fam_cas(&slot->state, &state, mine)) {
@@ -279,24 +286,37 @@ int instance_alive(struct instance *instance, unsigned number)
     if (number == instance->slot)
         return 1;
     uint64_t state = fam_load_acquire(&slot->state);
-    if (slot_kernel(state) == this_kernel())
+    if (is_mine(state))
         return region_lock_held(&instance->layout.region, slot_lock(number));
-    return !has_gone(slot, state) && !is_declared_dead(slot, state);
+    return slot_status(state) != SLOT_DECLARED && !has_gone(slot, state);
 }
 
-int instance_declare_dead(struct instance *instance, unsigned number)
+int instance_declare_dead(struct instance *instance, unsigned number, uint64_t state)
 {
-    struct layout_slot *slot = layout_slot(&instance->layout, number);
-    uint64_t state = fam_load_acquire(&slot->state);
     if (number == instance->slot)
         return -EBUSY;
-    if (slot_kernel(state) == this_kernel()) {
+    if (slot_status(state) == SLOT_FREE || slot_status(state) == SLOT_DECLARED)
+        return 0;
+    if (is_mine(state)) {
         int held = region_lock_held(&instance->layout.region, slot_lock(number));
         return held > 0 ? -EBUSY : held;
     }
-    fam_store_release(&slot->declared_dead,
-                      slot_declaration(fam_load_acquire(&slot->generation), state));
+    /* If the state has changed, this is not the one that was meant: it left, or has an heir. */
+    fam_word_t *word = &layout_slot(&instance->layout, number)->state;
+    if (fam_cas(word, &state, (state & ~(uint64_t)15) | SLOT_DECLARED))
+        layout_persist(&instance->layout, word);
     return 0;
+}
+
+bool instance_is_of_host(const struct layout_slot *slot, uint64_t state, uint64_t host,
+                         uint64_t boot)
+{
+    const uint64_t mask = boot == 0 ? in_short(UINT64_MAX, 0) : UINT64_MAX;
+    if (slot_status(state) == SLOT_FREE || (slot_kernel(state) ^ in_short(host, boot)) & mask)
+        return false;
+    uint64_t its_host = fam_load_acquire(&slot->kernel[0]), its_boot = fam_load(&slot->kernel[1]);
+    bool written = in_short(its_host, its_boot) == slot_kernel(state);
+    return !written || (its_host == host && (boot == 0 || its_boot == boot));
 }
 
 void instance_beat(struct instance *instance)

@@ -49,9 +49,21 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
  * error. */
 int instance_alive(struct instance *instance, unsigned slot);
 
-/* Takes an instance that runs on another kernel for dead from now on. 0 also if it is dead anyway;
- * -EBUSY if it runs on this kernel and is alive. */
-int instance_declare_dead(struct instance *instance, unsigned slot);
+/* Takes the instance that has a slot in that state for dead from now on. 0 also if it is dead or
+ * gone anyway; -EBUSY if it runs on this kernel and is alive. */
+int instance_declare_dead(struct instance *instance, unsigned slot, uint64_t state);
+
+/* Whether somebody else has declared this instance dead: then nothing of the heap is its own any
+ * more, and it must change nothing. Reads one line that nobody changes before. */
+static inline bool instance_is_lost(const struct instance *instance)
+{
+    return fam_load_acquire(&layout_slot(&instance->layout, instance->slot)->state) !=
+           instance->state;
+}
+
+/* Whether the slot in that state is that of an instance on a host, of this boot or, for 0, any. */
+bool instance_is_of_host(const struct layout_slot *slot, uint64_t state, uint64_t host,
+                         uint64_t boot);
 
 /* A sign of life, now and then, for people who look whether an instance of another kernel is
  * still there. */

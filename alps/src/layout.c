@@ -4,6 +4,10 @@
  * would have computed for the same parameters, and kept in struct layout; the superblock is not
  * read again for it.
  *
+ * What is made in place of something else is the same, but for its memory, which is not zero: all
+ * metadata is cleared as the heap is created, for the whole capacity, so that nobody needs to
+ * later.
+ *
  * Crash: a file under creation has no magic number and is refused. Formatting marks the superblock
  * first and unmarks it last; a heap so marked is refused except for formatting again.
  */
@@ -80,8 +84,33 @@ static void compute_geometry(struct layout_super *s)
         align_up(align_up(zone_spans * sizeof(fam_word_t), LAYOUT_LINE) +
                      zone_spans * (sizeof(struct layout_record) + sizeof(struct layout_released)),
                  4096);
-    s->data_offset = align_up(s->meta_offset + s->zone_count * s->meta_stride,
-                              s->capacity >= 128 * MIB ? REGION_ALIGNMENT : SPAN_SIZE);
+    s->data_offset =
+        align_up(s->meta_offset + s->zone_count * s->meta_stride,
+                 s->capacity >= 128 * MIB || (s->features & LAYOUT_IN_PLACE) != 0 ? REGION_ALIGNMENT
+                                                                                  : SPAN_SIZE);
+}
+
+static uint64_t file_length(const struct layout_super *s, unsigned i, uint64_t spans)
+{
+    return (i == 0 ? s->data_offset : LAYOUT_PART_SKIP) + (spans << SPAN_SHIFT);
+}
+
+/* The largest capacity, up to that in s, with which the heap fits into files of a length. False if
+ * there is none. */
+static bool fit(struct layout_super *s, uint64_t length)
+{
+    for (;;) {
+        compute_geometry(s);
+        uint64_t need = file_length(s, 0, s->file_spans);
+        if (s->file_count > 1)
+            need = max_u64(need, file_length(s, 1, s->file_spans));
+        if (need <= length)
+            return true;
+        uint64_t less = align_up(need - length, SPAN_SIZE) * s->file_count;
+        if (s->capacity < less + LAYOUT_SIZE_MIN)
+            return false;
+        s->capacity -= less;
+    }
 }
 
 static uint64_t default_zone_size(uint64_t capacity, unsigned files)
@@ -130,11 +159,15 @@ static int check_options(const char *path, unsigned count, struct alps_create_op
     if (o->max_instances < 64 || o->max_instances > LAYOUT_INSTANCE_MAX)
         return error_set(EINVAL, "%s: max_instances %u is not from 64 to %u", path,
                          o->max_instances, LAYOUT_INSTANCE_MAX);
-    if ((o->flags & ~ALPS_CREATE_DURABLE) != 0)
+    if ((o->flags & ~(ALPS_CREATE_DURABLE | ALPS_CREATE_IN_PLACE | ALPS_CREATE_SHARED)) != 0)
         return error_set(EINVAL, "%s: unknown flags %x", path, o->flags);
     if ((o->flags & ALPS_CREATE_DURABLE) != 0 && !fam_can_write_back())
         return error_set(EOPNOTSUPP, "%s: this processor cannot write lines back to the memory",
                          path);
+    if ((o->flags & ALPS_CREATE_IN_PLACE) != 0 && o->node_count != 0)
+        return error_set(EINVAL, "%s: its memory is where it is: no nodes can be chosen", path);
+    if ((o->flags & ALPS_CREATE_IN_PLACE) != 0 && o->zone_size < REGION_ALIGNMENT)
+        return error_set(EINVAL, "%s: in place, zones have 2 MiB at least", path);
     if ((o->nodes == NULL) != (o->node_count == 0))
         return error_set(EINVAL, "%s: nodes and node_count do not go together", path);
     for (unsigned i = 0; i < o->node_count; i++)
@@ -166,6 +199,7 @@ static void set_view(struct layout *l, const struct layout_super *s)
         .meta_offset = s->meta_offset,
         .meta_stride = s->meta_stride,
         .durable = (s->features & LAYOUT_DURABLE) != 0,
+        .shared = (s->features & LAYOUT_SHARED) != 0,
     };
     const uint64_t most = s->zone_size / 64, least = most / LAYOUT_CHUNK_WORDS;
     const uint64_t chunk = max_u64(min_u64(most, LAYOUT_CHUNK_SIZE), max_u64(least, SPAN_SIZE));
@@ -183,6 +217,7 @@ static int map_heap(struct layout *l, const struct layout_super *s, void *hint)
     }
     set_view(l, s);
     r->durable = l->durable;
+    r->in_place = (s->features & LAYOUT_IN_PLACE) != 0;
     return region_map(r, align_up(s->data_offset + r->file_count * file_bytes, REGION_ALIGNMENT),
                       hint);
 }
@@ -191,11 +226,6 @@ static int map_heap(struct layout *l, const struct layout_super *s, void *hint)
 static uint64_t file_share(uint64_t spans, unsigned i, unsigned count)
 {
     return spans / count + (i < spans % count ? 1 : 0);
-}
-
-static uint64_t file_length(const struct layout_super *s, unsigned i, uint64_t spans)
-{
-    return (i == 0 ? s->data_offset : LAYOUT_PART_SKIP) + (spans << SPAN_SHIFT);
 }
 
 static void unlink_all(const char *const *paths, unsigned count)
@@ -213,9 +243,9 @@ static int write_part(const struct region_file *file, const struct layout_super 
                                .index = index,
                                .file_count = s->file_count};
     part.checksum = part_checksum(&part);
-    ssize_t n = pwrite(file->fd, &part, sizeof part, 0);
+    ssize_t n = region_write(file->fd, &part, sizeof part, 0);
     if (n != (ssize_t)sizeof part)
-        return error_system(n < 0 ? errno : ENOMEM, "%s: cannot write its header", file->path);
+        return error_system(n < 0 ? (int)-n : ENOMEM, "%s: cannot write its header", file->path);
     return 0;
 }
 
@@ -234,10 +264,12 @@ static void set_initial_spans(struct layout *l, const struct layout_super *s)
 /* Fills the tables of a mapped new heap. The magic number is left for the caller. */
 static int fill(struct layout *l, const struct layout_super *s, const struct alps_create_options *o)
 {
-    int rc = region_back(&l->region, 0, s->meta_offset);
+    int rc = region_back(&l->region, 0, l->region.in_place ? s->data_offset : s->meta_offset);
     if (rc != 0)
         return rc;
     struct layout_super *super = layout_super(l);
+    if (l->region.in_place)
+        memset(super, 0, s->data_offset);
     memcpy((char *)super + sizeof super->magic, (const char *)s + sizeof s->magic,
            offsetof(struct layout_super, next_generation) - sizeof s->magic);
     fam_store(&super->next_generation, 1);
@@ -264,6 +296,114 @@ static int fill(struct layout *l, const struct layout_super *s, const struct alp
     return rc;
 }
 
+/* The superblock of a heap in files of a length, or in new ones for length 0. */
+static int plan(const char *path, unsigned count, uint64_t length, struct alps_create_options *o,
+                struct layout_super *s)
+{
+    const uint64_t size = o->size, capacity = o->capacity;
+    if (length != 0 && capacity == 0)
+        o->capacity = min_u64(max_u64(length * count, size), LAYOUT_CAPACITY_MAX);
+    if (length != 0 && size == 0)
+        o->size = o->capacity;
+    int rc = check_options(path, count, o);
+    if (rc != 0)
+        return rc;
+    *s = (struct layout_super){.features =
+                                   ((o->flags & ALPS_CREATE_DURABLE) != 0 ? LAYOUT_DURABLE : 0) |
+                                   ((o->flags & ALPS_CREATE_IN_PLACE) != 0 ? LAYOUT_IN_PLACE : 0) |
+                                   ((o->flags & ALPS_CREATE_SHARED) != 0 ? LAYOUT_SHARED : 0),
+                               .created_s = (uint64_t)time(NULL),
+                               .size = o->size,
+                               .capacity = o->capacity,
+                               .zone_size = o->zone_size,
+                               .file_count = count,
+                               .instance_count = o->max_instances};
+    if (getrandom(s->uuid, sizeof s->uuid, 0) != (ssize_t)sizeof s->uuid)
+        return error_system(errno, "getrandom");
+    bool fits = fit(s, length == 0 ? UINT64_MAX : length) &&
+                (capacity == 0 || s->capacity == capacity) && size <= s->capacity;
+    s->size = min_u64(s->size, s->capacity);
+    if (!fits || spans_of_size(s->meta_offset, s->size) < 16 * count)
+        return error_set(
+            EINVAL,
+            "%s: size %llu and capacity %llu, beside the tables of %u instances and %u files, "
+            "leave nothing for blocks or are more than the %llu bytes of a file",
+            path, (unsigned long long)o->size, (unsigned long long)o->capacity, s->instance_count,
+            count, (unsigned long long)length);
+    s->checksum = super_checksum(s);
+    return 0;
+}
+
+static void close_all(const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static int create_files(const char *const *paths, unsigned count, unsigned mode, int *fds)
+{
+    for (unsigned i = 0; i < count; i++) {
+        fds[i] = region_create_file(paths[i], mode);
+        if (fds[i] < 0) {
+            close_all(fds, i);
+            unlink_all(paths, i);
+            return fds[i];
+        }
+    }
+    return 0;
+}
+
+/* Opens files that are there; *length becomes that of the shortest. */
+static int open_files(const char *const *paths, unsigned count, int *fds, uint64_t *length)
+{
+    *length = UINT64_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t bytes, held;
+        fds[i] = region_open_file(paths[i], false);
+        if (fds[i] < 0) {
+            close_all(fds, i);
+            return fds[i];
+        }
+        int rc = region_file_size(&(struct region_file){.path = (char *)paths[i], .fd = fds[i]},
+                                  &bytes, &held);
+        if (rc != 0) {
+            close_all(fds, i + 1);
+            return rc;
+        }
+        *length = min_u64(*length, bytes & ~(REGION_ALIGNMENT - 1));
+    }
+    return *length != 0 ? 0
+                        : error_set(EINVAL, "%s: there are less than 2 MiB in a file", paths[0]);
+}
+
+/* What is in the files will be lost: it is not a heap. */
+static int check_no_heap(const struct region *region)
+{
+    for (unsigned i = 0; i < region->file_count; i++) {
+        const struct region_file *file = &region->files[i];
+        uint64_t magic = 0;
+        ssize_t n = region_read(file->fd, &magic, sizeof magic, 0);
+        if (n < 0)
+            return error_system((int)-n, "%s: cannot be read", file->path);
+        if (magic == LAYOUT_MAGIC || magic == LAYOUT_PART_MAGIC)
+            return error_set(EEXIST, "%s: holds a heap already, or a part of one; destroy it first",
+                             file->path);
+    }
+    return 0;
+}
+
+static int give_lengths(struct layout *l, const struct layout_super *s)
+{
+    uint64_t spans = spans_of_size(s->meta_offset, s->size);
+    for (unsigned i = 0; i < s->file_count; i++) {
+        const struct region_file *file = &l->region.files[i];
+        uint64_t length = file_length(s, i, file_share(spans, i, s->file_count));
+        if (ftruncate(file->fd, (off_t)length) != 0)
+            return error_system(errno, "%s: cannot be given its size", file->path);
+    }
+    return 0;
+}
+
 int layout_create(const char *const *paths, unsigned count,
                   const struct alps_create_options *options)
 {
@@ -274,64 +414,48 @@ int layout_create(const char *const *paths, unsigned count,
             return error_set(EINVAL, "struct_size of the options is %zu", options->struct_size);
         memcpy(&o, options, min_u64(options->struct_size, sizeof o));
     }
-    int rc = check_options(paths[0], count, &o);
+    for (unsigned i = 0; i < count; i++)
+        if (region_is_device(paths[i]))
+            o.flags |= ALPS_CREATE_IN_PLACE;
+    const bool in_place = (o.flags & ALPS_CREATE_IN_PLACE) != 0;
+
+    struct layout_super s;
+    struct layout l = {0};
+    int fds[ALPS_FILE_MAX];
+    uint64_t length = 0;
+    int rc = in_place ? open_files(paths, count, fds, &length) : 0;
     if (rc != 0)
         return rc;
-
-    struct layout_super s = {.features = (o.flags & ALPS_CREATE_DURABLE) != 0 ? LAYOUT_DURABLE : 0,
-                             .created_s = (uint64_t)time(NULL),
-                             .size = o.size,
-                             .capacity = o.capacity,
-                             .zone_size = o.zone_size,
-                             .file_count = count,
-                             .instance_count = o.max_instances};
-    if (getrandom(s.uuid, sizeof s.uuid, 0) != (ssize_t)sizeof s.uuid)
-        return error_system(errno, "getrandom");
-    compute_geometry(&s);
-    if (spans_of_size(s.meta_offset, s.size) < 16 * count)
-        return error_set(EINVAL,
-                         "%s: size %llu leaves nothing for blocks beside the tables of %u "
-                         "instances and %u files",
-                         paths[0], (unsigned long long)s.size, s.instance_count, count);
-    s.checksum = super_checksum(&s);
-
-    int fds[ALPS_FILE_MAX];
-    unsigned created = 0;
-    for (; created < count; created++) {
-        fds[created] = region_create_file(paths[created], o.mode);
-        if (fds[created] < 0)
-            break;
-    }
-    if (created < count) {
-        rc = fds[created];
-        for (unsigned i = 0; i < created; i++)
-            close(fds[i]);
-        unlink_all(paths, created);
+    rc = plan(paths[0], count, length, &o, &s);
+    if (rc != 0 && in_place)
+        close_all(fds, count);
+    if (rc == 0 && !in_place)
+        rc = create_files(paths, count, o.mode, fds);
+    if (rc != 0)
         return rc;
-    }
-
-    struct layout l = {0};
     rc = region_init(&l.region, paths, fds, count, false);
     if (rc != 0) {
-        unlink_all(paths, count);
+        if (!in_place)
+            unlink_all(paths, count);
         return rc;
     }
     rc = region_lock(&l.region, REGION_GATE, true);
-    uint64_t spans = spans_of_size(s.meta_offset, s.size);
-    for (unsigned i = 0; i < count && rc == 0; i++)
-        if (ftruncate(fds[i], (off_t)file_length(&s, i, file_share(spans, i, count))) != 0)
-            rc = error_system(errno, "%s: cannot be given its size", paths[i]);
+    if (rc == -EBUSY)
+        error_set(EBUSY, "%s: somebody has a heap there open", paths[0]);
+    if (rc == 0)
+        rc = in_place ? check_no_heap(&l.region) : give_lengths(&l, &s);
     if (rc == 0)
         rc = map_heap(&l, &s, NULL);
     if (rc == 0)
         rc = fill(&l, &s, &o);
     if (rc == 0) {
         fam_word_t *magic = (fam_word_t *)(void *)&layout_super(&l)->magic;
-        layout_flush_words(&l, magic, s.meta_offset / sizeof *magic);
+        uint64_t written = in_place ? s.data_offset : s.meta_offset;
+        layout_flush_words(&l, magic, written / sizeof *magic);
         layout_fence(&l);
         fam_store_release(magic, LAYOUT_MAGIC);
         layout_persist(&l, magic);
-    } else {
+    } else if (!in_place) {
         unlink_all(paths, count);
     }
     layout_close(&l);
@@ -341,9 +465,9 @@ int layout_create(const char *const *paths, unsigned count,
 /* Reads and checks the superblock of an open file. */
 static int read_super(const char *path, int fd, struct layout_super *s)
 {
-    ssize_t n = pread(fd, s, sizeof *s, 0);
+    ssize_t n = region_read(fd, s, sizeof *s, 0);
     if (n < 0)
-        return error_system(errno, "%s: cannot be read", path);
+        return error_system((int)-n, "%s: cannot be read", path);
     if (n >= (ssize_t)sizeof s->magic && s->magic == LAYOUT_PART_MAGIC)
         return error_set(EINVAL, "%s: this is not the first file of its heap", path);
     if (n < (ssize_t)sizeof s->magic || s->magic != LAYOUT_MAGIC)
@@ -357,7 +481,7 @@ static int read_super(const char *path, int fd, struct layout_super *s)
                          path, s->version, LAYOUT_VERSION);
     if (s->checksum != super_checksum(s))
         return error_set(EUCLEAN, "%s: damaged: the superblock's checksum is wrong", path);
-    if ((s->features & ~LAYOUT_DURABLE) != 0)
+    if ((s->features & ~LAYOUT_FEATURES) != 0)
         return error_set(EPROTONOSUPPORT, "%s: uses features %llx that this library does not know",
                          path, (unsigned long long)s->features);
 
@@ -381,9 +505,9 @@ static int read_super(const char *path, int fd, struct layout_super *s)
 static int check_part(const struct region_file *file, const struct layout_super *s, unsigned index)
 {
     struct layout_part part;
-    ssize_t n = pread(file->fd, &part, sizeof part, 0);
+    ssize_t n = region_read(file->fd, &part, sizeof part, 0);
     if (n < 0)
-        return error_system(errno, "%s: cannot be read", file->path);
+        return error_system((int)-n, "%s: cannot be read", file->path);
     if (n < (ssize_t)sizeof part.magic ||
         (part.magic != LAYOUT_PART_MAGIC && part.magic != LAYOUT_MAGIC))
         return error_set(EMEDIUMTYPE, "%s: not a file of an ALPS heap", file->path);
@@ -566,12 +690,24 @@ int layout_format(struct layout *l)
     return rc;
 }
 
-int layout_unlink(struct layout *l)
+int layout_remove(struct layout *l)
 {
+    const struct layout_part nothing = {0};
     /* The first file last: without it the others could not be found any more. */
-    for (unsigned i = l->region.file_count; i-- > 0;)
-        if (unlink(l->region.files[i].path) != 0)
-            return error_system(errno, "%s: cannot be removed", l->region.files[i].path);
+    for (unsigned i = l->region.file_count; i-- > 0;) {
+        const struct region_file *file = &l->region.files[i];
+        if (l->region.in_place) {
+            ssize_t n = region_write(file->fd, &nothing, sizeof nothing, 0);
+            if (n < 0)
+                return error_system((int)-n, "%s: cannot be written", file->path);
+        } else if (unlink(file->path) != 0) {
+            return error_system(errno, "%s: cannot be removed", file->path);
+        }
+    }
+    if (l->region.in_place) {
+        fam_word_t *magic = (fam_word_t *)(void *)&layout_super(l)->magic;
+        layout_persist(l, magic);
+    }
     return 0;
 }
 
@@ -594,7 +730,7 @@ int layout_paths(const char *path, char ***paths, unsigned *count)
             list[0] = memcpy(text, path, first);
             text += first;
             size_t rest = (s.file_count - 1) * (size_t)LAYOUT_PATH_MAX;
-            if (pread(fd, text, rest, (off_t)s.paths_offset) != (ssize_t)rest)
+            if (region_read(fd, text, rest, s.paths_offset) != (ssize_t)rest)
                 rc = error_set(EUCLEAN, "%s: truncated: no list of files", path);
             for (unsigned i = 1; i < s.file_count; i++) {
                 list[i] = text + (size_t)(i - 1) * LAYOUT_PATH_MAX;

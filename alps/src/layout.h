@@ -20,7 +20,7 @@
 
 #define LAYOUT_MAGIC UINT64_C(0x0a70616568737061)      /* "apsheap\n" */
 #define LAYOUT_PART_MAGIC UINT64_C(0x0a74726170737061) /* "apspart\n" */
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 #define LAYOUT_BYTE_ORDER 0x01020304u
 
 #define SPAN_SHIFT 16u
@@ -31,6 +31,7 @@
 #define LAYOUT_INSTANCE_MAX 4096u
 #define LAYOUT_INTENT_MAX 16u /* alps_malloc_to and alps_free_from at a time, per instance */
 #define LAYOUT_PATH_MAX 1024u
+#define LAYOUT_HOST_NAME 64u
 #define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
 #define LAYOUT_LINE 128u                     /* single-writer and shared words are this far apart */
 /* A zone's memory is secured in chunks: 64 of them, or as many as make 512 KiB each, up to 256. */
@@ -42,7 +43,13 @@
 #define LAYOUT_ZONE_SIZE_MIN (1 * MIB)
 #define LAYOUT_ZONE_SIZE_MAX (4 * GIB)
 
-#define LAYOUT_DURABLE ((uint64_t)1) /* feature: the heap survives power failures */
+/* Features. */
+#define LAYOUT_DURABLE ((uint64_t)1) /* the heap survives power failures */
+#define LAYOUT_IN_PLACE                                                                            \
+    ((uint64_t)2)                   /* in memory that was there before and stays: never cut, never
+                                         extended, no holes, not zero where nothing was written */
+#define LAYOUT_SHARED ((uint64_t)4) /* several kernels have it open */
+#define LAYOUT_FEATURES (LAYOUT_DURABLE | LAYOUT_IN_PLACE | LAYOUT_SHARED)
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wpadded"
@@ -54,7 +61,7 @@ struct layout_super {
     uint32_t byte_order;
     uint64_t uuid[2];
     uint64_t checksum;  /* of the bytes up to reserved, with this field as 0 */
-    uint64_t features;  /* LAYOUT_DURABLE, or 0 */
+    uint64_t features;  /* LAYOUT_DURABLE ... */
     uint64_t created_s; /* seconds since 1970 */
     uint64_t size;      /* as asked at creation */
     uint64_t capacity;
@@ -145,11 +152,11 @@ struct layout_slot {
     fam_word_t start_time; /* of the process, in clock ticks since boot */
     fam_word_t kernel[2];  /* host and boot, as the state has them in short */
     fam_word_t heartbeat;  /* when it last gave a sign: seconds since 1970 by its own clock */
-    uint64_t reserved2[10];
+    fam_word_t host_name[LAYOUT_HOST_NAME / 8]; /* its beginning, with a NUL, for people */
+    uint64_t reserved2[2];
     fam_word_t hinted_classes[2]; /* bit c: an unowned slab of class c may have free blocks.
                                      From here: set by anyone */
-    fam_word_t declared_dead; /* slot_declaration of who was declared dead; of no one else later */
-    uint64_t reserved3[13];
+    uint64_t reserved3[14];
     struct layout_intent intents[LAYOUT_INTENT_MAX];
 };
 _Static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_INTENT_MAX) * LAYOUT_LINE, "");
@@ -157,8 +164,9 @@ _Static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_INTENT_MAX) * LAYOUT_LI
 /* ---- a slot's state: status | heirs << 4 | incarnation << 8 | host << 16 | boot << 40 ----
  *
  * Host and boot are those of the kernel on which the instance, or in SLOT_RECOVERING its heir,
- * runs: 24 bits each of layout_slot.kernel; both are 0 in SLOT_FREE. heirs counts takeovers. */
-enum slot_status { SLOT_FREE = 0, SLOT_LIVE = 1, SLOT_RECOVERING = 2 };
+ * runs: 24 bits each of layout_slot.kernel; both are 0 in SLOT_FREE. heirs counts takeovers.
+ * SLOT_DECLARED: somebody who knows has said of it that it is dead. */
+enum slot_status { SLOT_FREE = 0, SLOT_LIVE = 1, SLOT_RECOVERING = 2, SLOT_DECLARED = 3 };
 
 static inline enum slot_status slot_status(uint64_t state)
 {
@@ -181,11 +189,6 @@ static inline uint64_t slot_word(enum slot_status status, unsigned heirs, uint32
 {
     return (uint64_t)status | (uint64_t)(heirs & 15) << 4 | (uint64_t)(incarnation & 255) << 8 |
            kernel << 16;
-}
-/* Numbers of generations are never used again, so this means nobody who comes later. */
-static inline uint64_t slot_declaration(uint64_t generation, uint64_t state)
-{
-    return generation << 4 | slot_heirs(state);
 }
 
 /* What the holder of a span writes: the bitmaps A and C (64 bits a word) and the header. */
@@ -325,6 +328,7 @@ struct layout {
     uint64_t meta_stride;
     uint64_t chunk_shift; /* log2 of the spans in a chunk of a zone */
     bool durable;
+    bool shared; /* by several kernels */
 };
 
 /* ---- durability: for heaps that have it; nothing otherwise ----
@@ -507,8 +511,9 @@ void layout_close(struct layout *l);
 /* Empties a heap opened with LAYOUT_EXCLUSIVE. */
 int layout_format(struct layout *l);
 
-/* Removes the files of a heap opened with LAYOUT_EXCLUSIVE. */
-int layout_unlink(struct layout *l);
+/* Removes the files of a heap opened with LAYOUT_EXCLUSIVE; of one in place, what says that it is
+ * one. */
+int layout_remove(struct layout *l);
 
 /* Paths of all files, as recorded in the heap whose first file this is: sets *paths to an array of
  * *count strings in one piece of memory that the caller frees. */

@@ -7,6 +7,9 @@
  * Memory is secured by fallocate before anything in it is used, so that a full file system gives an
  * error here and never SIGBUS later. fallocate only ever extends a file, so two processes that grow
  * it at once cannot cut each other's part off.
+ *
+ * A DAX device is memory of a fixed length that can be mapped and nothing else. Its kernel tells of
+ * its size, and holds locks on it as on a file, which other kernels do not see.
  */
 #include "region.h"
 
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -26,6 +30,89 @@
 #include "fam.h"
 
 #define LOCK_OFFSET ((off_t)1 << 62)
+
+/* A number that the kernel tells of a DAX device, or 0. */
+static uint64_t device_number(dev_t device, const char *name)
+{
+    char path[96];
+    unsigned long long number = 0;
+    snprintf(path, sizeof path, "/sys/dev/char/%u:%u/%s", major(device), minor(device), name);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return 0;
+    if (fscanf(f, "%llu", &number) != 1)
+        number = 0;
+    fclose(f);
+    return number;
+}
+
+static int check_device(const char *path, dev_t device)
+{
+    uint64_t alignment = device_number(device, "align");
+    if (alignment == 0 || device_number(device, "size") == 0)
+        return error_set(EMEDIUMTYPE, "%s: a device, but not of memory (DAX)", path);
+    if (alignment > REGION_ALIGNMENT)
+        return error_set(EINVAL,
+                         "%s: is mapped by %llu bytes at a time: make the device with an alignment "
+                         "of 2 MiB",
+                         path, (unsigned long long)alignment);
+    return 0;
+}
+
+bool region_is_device(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISCHR(status.st_mode);
+}
+
+static bool is_device(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode);
+}
+
+/* Devices can only be mapped. The address of some bytes of one, or NULL. */
+static char *map_window(int fd, size_t length, uint64_t offset, int protection)
+{
+    const uint64_t start = offset & ~(REGION_ALIGNMENT - 1);
+    char *p = mmap(NULL, align_up(offset + length, REGION_ALIGNMENT) - start, protection,
+                   MAP_SHARED, fd, (off_t)start);
+    return p == MAP_FAILED ? NULL : p + (offset - start);
+}
+
+static void unmap_window(char *address, size_t length, uint64_t offset)
+{
+    const uint64_t skipped = offset & (REGION_ALIGNMENT - 1);
+    munmap(address - skipped, align_up(skipped + length, REGION_ALIGNMENT));
+}
+
+ssize_t region_read(int fd, void *bytes, size_t length, uint64_t offset)
+{
+    if (!is_device(fd)) {
+        ssize_t n = pread(fd, bytes, length, (off_t)offset);
+        return n < 0 ? -errno : n;
+    }
+    char *window = map_window(fd, length, offset, PROT_READ);
+    if (window == NULL)
+        return -errno;
+    memcpy(bytes, window, length);
+    unmap_window(window, length, offset);
+    return (ssize_t)length;
+}
+
+ssize_t region_write(int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    if (!is_device(fd)) {
+        ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
+        return n < 0 ? -errno : n;
+    }
+    char *window = map_window(fd, length, offset, PROT_READ | PROT_WRITE);
+    if (window == NULL)
+        return -errno;
+    memcpy(window, bytes, length);
+    unmap_window(window, length, offset);
+    return (ssize_t)length;
+}
 
 int region_open_file(const char *path, bool readonly)
 {
@@ -37,8 +124,10 @@ int region_open_file(const char *path, bool readonly)
     int rc = 0;
     if (fstat(fd, &status) != 0)
         rc = error_system(errno, "%s: fstat", path);
-    else if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
-        rc = error_set(EMEDIUMTYPE, "%s: not a regular file or a character device", path);
+    else if (S_ISCHR(status.st_mode))
+        rc = check_device(path, status.st_rdev);
+    else if (!S_ISREG(status.st_mode))
+        rc = error_set(EMEDIUMTYPE, "%s: neither a regular file nor a DAX device", path);
     if (rc != 0) {
         close(fd);
         return rc;
@@ -120,11 +209,8 @@ static char *reserve(uint64_t length, void *hint)
 static bool is_memory(int fd)
 {
     struct statfs system;
-    struct stat status;
-    if (fstat(fd, &status) == 0 && S_ISCHR(status.st_mode))
-        return true;
-    return fstatfs(fd, &system) == 0 &&
-           (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC);
+    return is_device(fd) || (fstatfs(fd, &system) == 0 &&
+                             (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC));
 }
 
 /* Maps the files into addresses reserved for them. */
@@ -243,6 +329,8 @@ int region_back(struct region *region, uint64_t offset, uint64_t length)
 
 int region_punch(struct region *region, uint64_t offset, uint64_t length)
 {
+    if (region->in_place)
+        return -EOPNOTSUPP;
     return allocate_range(region, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 }
 
@@ -260,6 +348,10 @@ int region_file_size(const struct region_file *file, uint64_t *length, uint64_t 
     struct stat status;
     if (fstat(file->fd, &status) != 0)
         return error_system(errno, "%s: fstat", file->path);
+    if (S_ISCHR(status.st_mode)) {
+        *length = *held = device_number(status.st_rdev, "size");
+        return 0;
+    }
     *length = (uint64_t)status.st_size;
     *held = (uint64_t)status.st_blocks * 512;
     return 0;

@@ -25,13 +25,22 @@ struct region {
     int lock_fd; /* an opening of files[0] of its own, never mapped: a mapping would keep the locks
                     of a closed descriptor alive */
     bool readonly;
+    bool in_place;  /* the files are as long as they are, and keep their memory */
     bool durable;   /* what is written is to survive a power failure; set before region_map */
     bool sync_file; /* and the processor's instructions do not do that: the files must be synced */
 };
 
-/* Opens an existing file, which must be a regular file or a character device. Returns a descriptor
- * or a negative errno value. */
+/* Opens an existing file, which must be a regular file or a DAX device. Returns a descriptor or a
+ * negative errno value. */
 int region_open_file(const char *path, bool readonly);
+
+/* Whether there is a device of that name. */
+bool region_is_device(const char *path);
+
+/* Reads or writes bytes of a file that are not mapped yet. Returns how many, as pread does, or a
+ * negative errno value. */
+ssize_t region_read(int fd, void *bytes, size_t length, uint64_t offset);
+ssize_t region_write(int fd, const void *bytes, size_t length, uint64_t offset);
 
 /* Creates a file that must not exist. Returns a descriptor or a negative errno value. */
 int region_create_file(const char *path, unsigned mode);
@@ -54,7 +63,8 @@ void region_destroy(struct region *region);
  * extends a file that ends before. -ENOMEM if there is none left. */
 int region_back(struct region *region, uint64_t offset, uint64_t length);
 
-/* Gives the memory behind [offset, offset + length) back; it reads as zero then. */
+/* Gives the memory behind [offset, offset + length) back; it reads as zero then. -EOPNOTSUPP if the
+ * files keep theirs. */
 int region_punch(struct region *region, uint64_t offset, uint64_t length);
 
 /* Makes what was written to the region durable where it takes the file system for that. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -99,7 +100,9 @@ int command_create(const struct arguments *a)
         .mode = a->mode,
         .nodes = a->nodes.count > 0 ? nodes : NULL,
         .node_count = a->nodes.count,
-        .flags = option_given(a, OPTION_DURABLE) ? ALPS_CREATE_DURABLE : 0,
+        .flags = (option_given(a, OPTION_DURABLE) ? ALPS_CREATE_DURABLE : 0) |
+                 (option_given(a, OPTION_IN_PLACE) ? ALPS_CREATE_IN_PLACE : 0) |
+                 (option_given(a, OPTION_SHARED) ? ALPS_CREATE_SHARED : 0),
         .max_instances = (unsigned)a->max_instances,
     };
 
@@ -402,6 +405,8 @@ int command_commit(const struct arguments *a)
 
 /* ---- declare-dead, format, destroy ---------------------------------------------------------- */
 
+static const char process_hint[] = "kill the process, then it is known to be dead";
+
 /* STATUS_OK if the user wants it: said so with --yes, or says so now. */
 static int confirm(const struct arguments *a, const char *consequence)
 {
@@ -421,13 +426,69 @@ static int confirm(const struct arguments *a, const char *consequence)
     return yes ? STATUS_OK : STATUS_FAILED;
 }
 
+/* The processes of a host of a name or, in 16 digits, a number. */
+struct host_search {
+    const char *wanted;
+    uint64_t host;
+    uint64_t instances;
+    bool ambiguous;
+};
+
+static int find_host(const struct alps_instance *instance, void *context)
+{
+    struct host_search *search = context;
+    char number[HOST_TEXT_MAX];
+
+    if (strcmp(instance->host_name, search->wanted) != 0 &&
+        strcmp(host_text(number, instance->host), search->wanted) != 0)
+        return 0;
+    search->ambiguous |= search->instances != 0 && search->host != instance->host;
+    search->host = instance->host;
+    search->instances++;
+    return 0;
+}
+
+static int declare_host(const struct arguments *a, alps_heap_t *heap, void *context)
+{
+    struct host_search search = {.wanted = a->host};
+    (void)context;
+
+    int code = alps_instance_walk(heap, find_host, &search);
+    if (code == 0 && search.ambiguous)
+        return usage_error(a->command,
+                           "several hosts have the name %s: give the number, by `alps info --json`",
+                           a->host);
+    if (code == 0 && search.instances == 0)
+        return usage_error(a->command, "%s: no process of host %s has it open", a->files[0],
+                           a->host);
+    if (code == 0)
+        code = alps_declare_host_dead(heap, search.host, 0);
+    if (code != 0)
+        return library_error(a, code, code == -EBUSY ? process_hint : NULL);
+    if (option_given(a, OPTION_JSON)) {
+        struct json json = report_open(a);
+        json_number(&json, "instances", search.instances);
+        report_close(&json);
+    } else {
+        print_subject(a);
+        printf("host %s declared dead with %" PRIu64 " process%s; `alps recover` takes them in\n",
+               a->host, search.instances, search.instances == 1 ? "" : "es");
+    }
+    return STATUS_OK;
+}
+
 int command_declare_dead(const struct arguments *a)
 {
     struct generation_work work = {alps_declare_dead, "declared dead; `alps recover` takes it in",
-                                   "kill the process, then it is known to be dead"};
-    int status = confirm(a, "a process that goes on after it is declared dead damages the heap");
+                                   process_hint};
 
-    return status == STATUS_OK ? command_generations(a, &work) : status;
+    if (option_given(a, OPTION_HOST) == option_given(a, OPTION_GENERATION))
+        return usage_error(a->command, "give either --generation or --host");
+    int status = confirm(a, "who is declared dead must not go on");
+    if (status != STATUS_OK)
+        return status;
+    return option_given(a, OPTION_HOST) ? with_heap(a, ALPS_OPEN_PERMANENT, declare_host, NULL)
+                                        : command_generations(a, &work);
 }
 
 static int confirmed(const struct arguments *a, const char *consequence,

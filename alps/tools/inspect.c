@@ -46,7 +46,7 @@ struct listing {
 static int list_instance(const struct alps_instance *instance, void *context)
 {
     struct listing *listing = context;
-    char text[BYTES_TEXT_MAX];
+    char text[BYTES_TEXT_MAX], host[HOST_TEXT_MAX], boot[HOST_TEXT_MAX];
 
     if (listing->json != NULL) {
         json_open(listing->json, NULL, '{');
@@ -56,6 +56,9 @@ static int list_instance(const struct alps_instance *instance, void *context)
         json_bool(listing->json, "alive", instance->alive != 0);
         json_bool(listing->json, "remote", instance->remote != 0);
         json_number(listing->json, "silent_seconds", instance->silent_seconds);
+        json_string(listing->json, "host", host_text(host, instance->host));
+        json_string(listing->json, "boot", host_text(boot, instance->boot));
+        json_string(listing->json, "host_name", instance->host_name);
         json_close(listing->json, '}');
     } else {
         if (!listing->begun)
@@ -64,8 +67,11 @@ static int list_instance(const struct alps_instance *instance, void *context)
         printf("    %4u  %20s  %10" PRIu64 "  %s", instance->slot,
                generation_text(text, instance->generation), instance->pid,
                instance->alive ? "alive" : "dead");
-        if (instance->remote)
-            printf(", on another host, silent for %" PRIu64 " s", instance->silent_seconds);
+        if (instance->remote) {
+            printf(", on host ");
+            print_safely(instance->host_name);
+            printf(", silent for %" PRIu64 " s", instance->silent_seconds);
+        }
         printf("\n");
     }
     return output_failed();
@@ -99,6 +105,8 @@ static int info_as_json(const struct arguments *a, alps_heap_t *heap,
 
     json_number(&json, "layout_version", stats->layout_version);
     json_bool(&json, "durable", stats->durable != 0);
+    json_bool(&json, "in_place", stats->in_place != 0);
+    json_bool(&json, "shared", stats->shared != 0);
     json_number(&json, "size", stats->size);
     json_number(&json, "capacity", stats->capacity);
     json_number(&json, "metadata_bytes", stats->metadata_bytes);
@@ -129,6 +137,8 @@ static int info_as_text(const struct arguments *a, alps_heap_t *heap,
     print_title(a);
     print_count("layout", stats->layout_version);
     printf("  %-12s %s\n", "durable", stats->durable ? "yes" : "no");
+    printf("  %-12s %s\n", "in place", stats->in_place ? "yes" : "no");
+    printf("  %-12s %s\n", "shared", stats->shared ? "by several hosts" : "no");
     print_bytes("size", stats->size);
     print_bytes("capacity", stats->capacity);
     print_bytes("management", stats->metadata_bytes);

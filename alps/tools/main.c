@@ -27,12 +27,16 @@ static const struct command {
      .run = command_create,
      .options = OPTION_BIT(OPTION_SIZE) | OPTION_BIT(OPTION_CAPACITY) |
                 OPTION_BIT(OPTION_ZONE_SIZE) | OPTION_BIT(OPTION_MODE) | OPTION_BIT(OPTION_NODES) |
-                OPTION_BIT(OPTION_INSTANCES) | OPTION_BIT(OPTION_DURABLE),
-     .help = "Makes a heap in a new file: in /dev/shm, on hugetlbfs or DAX, or a plain file.\n"
-             "Memory is taken as it is used, not now. With several files each holds an equal\n"
-             "share; all are needed later, in the same order. The default size is 64M, the\n"
-             "smallest 16M, the largest capacity 16T.\n",
+                OPTION_BIT(OPTION_INSTANCES) | OPTION_BIT(OPTION_DURABLE) |
+                OPTION_BIT(OPTION_IN_PLACE) | OPTION_BIT(OPTION_SHARED),
+     .help =
+         "Makes a heap in a new file: in /dev/shm, on hugetlbfs or DAX, or a plain file; or on\n"
+         "a device such as /dev/dax0.0, all of it unless the sizes say otherwise.\n"
+         "Memory is taken as it is used, not now. With several files each holds an equal\n"
+         "share; all are needed later, in the same order. The default size is 64M, the\n"
+         "smallest 16M, the largest capacity 16T.\n",
      .examples = "  alps create /dev/shm/heap\n"
+                 "  alps create --shared /dev/dax0.0\n"
                  "  alps create --size 1G --capacity 64G --mode 0660 /dev/shm/heap\n"
                  "  alps create -s 8G -n 0-3 /mnt/fam0/heap /mnt/fam1/heap\n"},
     {.name = "info",
@@ -110,15 +114,17 @@ static const struct command {
              "generation that a live instance has open is refused.\n",
      .examples = "  alps commit --generation 5 /dev/shm/heap\n"},
     {.name = "declare-dead",
-     .summary = "say that the process of a generation is dead",
+     .summary = "say that the process of a generation, or a host, is dead",
      .run = command_declare_dead,
-     .options = OPTION_BIT(OPTION_GENERATION) | OPTION_BIT(OPTION_YES),
-     .required = OPTION_BIT(OPTION_GENERATION),
+     .options = OPTION_BIT(OPTION_GENERATION) | OPTION_BIT(OPTION_HOST) | OPTION_BIT(OPTION_YES),
      .help = "For processes of other hosts on memory that several hosts share: that they died\n"
              "is not seen here. Refused for a process of this host, where it is seen. Whoever\n"
-             "is declared dead must be dead and stay so: a process that goes on damages the\n"
-             "heap. Asks for confirmation; --yes where nobody can be asked.\n",
-     .examples = "  alps declare-dead --generation 5 --yes /dev/shm/heap\n"},
+             "is declared dead should be dead and stay so: a process that was only stopped is\n"
+             "told so by its next call of the library, but it still does what it was doing, and\n"
+             "its own writing to its blocks is not stopped. Asks for confirmation; --yes where\n"
+             "nobody can be asked.\n",
+     .examples = "  alps declare-dead --generation 5 --yes /dev/dax0.0\n"
+                 "  alps declare-dead --host node2 --yes /dev/dax0.0\n"},
     {.name = "grow",
      .summary = "give the heap more memory",
      .run = command_grow,

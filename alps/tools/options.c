@@ -34,6 +34,11 @@ static const struct {
     [OPTION_INSTANCES] = {"--instances", 'i', required_argument, " N",
                           "openings for writing at the same time (default: by capacity)"},
     [OPTION_DURABLE] = {"--durable", 'd', no_argument, "", "the heap survives power failures"},
+    [OPTION_IN_PLACE] = {"--in-place", 0, no_argument, "",
+                         "in files that exist, whose contents are lost (devices: always)"},
+    [OPTION_SHARED] = {"--shared", 0, no_argument, "", "several hosts will have the heap open"},
+    [OPTION_HOST] = {"--host", 0, required_argument, " HOST",
+                     "all processes of a host, by the name or number that `alps info` shows"},
     [OPTION_GENERATION] = {"--generation", 'g', required_argument, " LIST",
                            "the generations meant, such as 5 or 3,7-9"},
     [OPTION_MIN_SIZE] = {"--min-size", 0, required_argument, " SIZE",
@@ -187,6 +192,9 @@ static const char *parse_value(struct arguments *a, enum option_id id, const cha
         return parse_list(text, ALPS_NODE_MAX, &a->nodes);
     case OPTION_INSTANCES:
         return parse_instances(text, &a->max_instances);
+    case OPTION_HOST:
+        a->host = text;
+        return *text == '\0' ? "empty" : NULL;
     case OPTION_GENERATION:
         return parse_list(text, UINT64_MAX, &a->generations);
     case OPTION_MIN_SIZE:

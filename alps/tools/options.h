@@ -15,6 +15,9 @@ enum option_id {
     OPTION_NODES,
     OPTION_INSTANCES,
     OPTION_DURABLE,
+    OPTION_IN_PLACE,
+    OPTION_SHARED,
+    OPTION_HOST,
     OPTION_GENERATION,
     OPTION_MIN_SIZE,
     OPTION_LIMIT,
@@ -49,6 +52,7 @@ struct arguments {
     uint64_t max_instances;
     unsigned mode;
     int interval; /* milliseconds */
+    const char *host;
     struct number_list nodes;
     struct number_list generations;
 };

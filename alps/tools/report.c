@@ -142,6 +142,12 @@ const char *generation_text(char text[BYTES_TEXT_MAX], alps_gen_t generation)
     return text;
 }
 
+const char *host_text(char text[HOST_TEXT_MAX], uint64_t number)
+{
+    snprintf(text, HOST_TEXT_MAX, "%016" PRIx64, number);
+    return text;
+}
+
 void print_safely(const char *text)
 {
     for (; *text != '\0'; text++) {

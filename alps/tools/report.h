@@ -40,6 +40,11 @@ const char *exact_bytes_text(char text[BYTES_TEXT_MAX], uint64_t bytes);
 /* "permanent", or the number. */
 const char *generation_text(char text[BYTES_TEXT_MAX], alps_gen_t generation);
 
+#define HOST_TEXT_MAX 17
+
+/* The number of a host, or of its boot, in 16 digits. */
+const char *host_text(char text[HOST_TEXT_MAX], uint64_t number);
+
 /* Prints text with its control characters as \xNN: a name must not steer the terminal. */
 void print_safely(const char *text);
 

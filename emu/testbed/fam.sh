@@ -13,7 +13,7 @@ make_fam() {
     ln -s "$fam" "$session/fam"
     fallocate -l "$bytes" "$fam" 2>/dev/null || missing "/dev/shm has no $1M left"
     printf '%b' "$(fam_information "$bytes")" |
-        dd of="$fam" bs="$fam_page" seek=1 conv=notrunc status=none
+        dd of="$fam" bs="$fam_page" seek=1 iflag=fullblock conv=notrunc status=none
 }
 
 # fam_information BYTES: prints, as escapes, what `ndctl create-namespace --mode=devdax --map=mem`

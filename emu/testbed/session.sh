@@ -5,7 +5,7 @@
 #   keeper       the process that starts the nodes, is in their network, and ends with them
 #   orders       a pipe to it: numbers of nodes to be started
 #   slots        the nodes, as mpirun wants them
-#   share        what nodes and host both write: jobs, and per node its identity and that it is ready
+#   share        what nodes and host both write: jobs, and each node's identity and being ready
 #   nodeN        of the host alone: the process, its console, and pipes to its serial ports
 #   work         what is needed while the guests' kernel is made ready
 # shellcheck shell=bash

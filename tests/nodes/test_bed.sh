@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The test bed itself: nodes of their own that share memory, run programs, die, stop and come back,
-# and of which nothing is left. TESTBED is emu-testbed, MEMORY a program that looks at the shared
-# memory, HOSTS an MPI job, if there is MPI.
+# and of which nothing is left. TESTBED is emu-testbed, ALPS_TOOL is alps, MEMORY a program
+# that looks at the shared memory, HOSTS an MPI job, if there is MPI.
 . "$(dirname "$0")/../support/program.sh"
 
 session=$dir/session
@@ -43,7 +43,7 @@ wrong "is no new directory" up --nodes 2 "$dir"
 case $? in
 0) ;;
 77)
-    echo "skipped nodes.test_bed: $(tail -1 "$dir/err")"
+    echo "skipped nodes.bed: $(tail -1 "$dir/err")"
     exit 77
     ;;
 *)
@@ -100,6 +100,15 @@ says '^2000042$'
 equals "the word as the host sees it" \
     "$(od -An -tu8 -j 2097152 -N 8 "$session/fam" | tr -d ' ')" 2000042
 
+# A heap that one node makes and another one uses.
+run 0 on 1 "$ALPS_TOOL" create --shared --size 64M /dev/dax0.0
+run 1 on 2 "$ALPS_TOOL" create /dev/dax0.0
+warns 'holds a heap already'
+run 0 on 2 "$ALPS_TOOL" grow --size 128M /dev/dax0.0
+run 0 on 1 "$ALPS_TOOL" info /dev/dax0.0
+says '^  in place     yes$'
+says '^  size         12[0-9]'
+
 # ---- A node dies, and comes back ----
 
 on 2 sh -c 'echo started; sleep 1000' >"$dir/started" 2>"$dir/victim" &
@@ -113,14 +122,12 @@ equals "and what it said" "$(cat "$dir/victim")" "emu-testbed: node 2 went away 
 run 125 on 2 true
 warns 'node 2 does not run'
 run 125 "$TESTBED" pause "$session" 2
-run 0 on 1 "$MEMORY" read # the other one goes on
-says '^2000042$'
+run 0 on 1 "$ALPS_TOOL" check /dev/dax0.0 # the other one goes on
 run 0 "$TESTBED" boot "$session" 2
 identity 2 >"$dir/again"
 equals "name and machine id" "$(head -2 "$dir/again")" "$(head -2 "$dir/second")"
 [ "$(tail -1 "$dir/again")" != "$(tail -1 "$dir/second")" ] || complain "the same boot id"
-run 0 on 2 "$MEMORY" read
-says '^2000042$'
+run 0 on 2 "$ALPS_TOOL" check /dev/dax0.0
 
 # ---- A node stops, and goes on; a program is ended from outside ----
 
@@ -145,9 +152,31 @@ equals "exit code of a terminal" $? 0
 says '/dev/ttyS2'
 says 'on node1'
 
+# ---- MPI jobs ----
+
+if [ "$HOSTS" ]; then
+    run 0 timeout 100 "$TESTBED" mpirun "$session" -- -np 4 "$HOSTS"
+    says '^rank 0: node1$'
+    says '^rank 1: node2$'
+    says '^rank 2: node1$'
+    says '^rank 3: node2$'
+    # One of its nodes dies.
+    "$TESTBED" mpirun "$session" -- -np 2 sh -c 'echo started; sleep 1000' >"$dir/started" \
+        2>"$dir/victim" &
+    until [ "$(grep -c started "$dir/started")" -eq 2 ]; do
+        sleep 0.1
+    done
+    run 0 "$TESTBED" kill "$session" 2
+    wait $!
+    equals "exit code of a job that lost a node" $? 125
+    equals "and what it said" "$(tail -n 1 "$dir/victim")" "emu-testbed: the job ended with node 2"
+else
+    echo "MPI is not installed: no jobs are run"
+fi
+
 # ---- Nothing is left ----
 
-run 0 "$TESTBED" pause "$session" 2
+run 0 "$TESTBED" pause "$session" 1
 run 0 "$TESTBED" down "$session"
 [ ! -e "$session" ] || complain "the session is still there"
 [ ! -e "$fam" ] || complain "the memory is still there"
@@ -158,18 +187,10 @@ equals "networks that are left" "$(readlink /proc/[0-9]*/ns/net | grep -cFx "$ne
 run 124 "$TESTBED" run --nodes 1 --timeout 2 -- true
 warns 'stopped after 2 s'
 
-# ---- An MPI job ----
-
-if [ -z "$HOSTS" ]; then
-    echo "MPI is not installed: no job was run"
-    verdict
+if [ "$HOSTS" ]; then # all in one command
+    run 3 timeout 100 "$TESTBED" run --nodes 2 --cpus 2 --output "$dir/job" -- "$HOSTS" 3
+    says '^rank 3: node2$'
+    equals "the last rank's file" "$(cat "$dir/job/last")" node2
 fi
-run 0 timeout 100 "$TESTBED" run --nodes 2 --fam 256M -- -np 4 "$HOSTS"
-says '^rank 0: node1$'
-says '^rank 1: node2$'
-says '^rank 2: node1$'
-says '^rank 3: node2$'
-run 3 timeout 100 "$TESTBED" run --nodes 2 --cpus 2 --output "$dir/job" -- "$HOSTS" 3
-says '^rank 3: node2$'
-equals "the last rank's file" "$(cat "$dir/job/last")" node2
 verdict
+

@@ -463,7 +463,7 @@ TEST(power, only_durable_heaps_are_made_durable)
     alps_heap_t *heap;
     struct alps_stats stats = {.struct_size = sizeof stats};
     struct alps_create_options options = blocks_options(16 * MIB, 0);
-    options.flags = ALPS_CREATE_DURABLE << 1;
+    options.flags = ALPS_CREATE_SHARED << 1;
     CHECK_ERR(alps_heap_create(test_heap_path(), &options), -EINVAL);
     for (unsigned durable = 0; durable < 2; durable++) {
         const char *path = test_heap_path();

@@ -87,7 +87,7 @@ for command in $commands; do
     cmp -s "$dir/out" "$dir/help" || complain "alps $command --help is not alps help $command"
     expect 0 "$command" -h
     expect 2 "$command"
-    if [ -n "$(needs "$command")" ] && [ "$command" != format ] && [ "$command" != destroy ]; then
+    if [ -n "$(needs "$command")" ] && [[ " format destroy declare-dead " != *" $command "* ]]; then
         warns "^alps: $command: --[a-z]+ is needed"
     else
         warns "^alps: $command: no FILE is given"
@@ -303,6 +303,17 @@ expect 0 create --size 32M --durable "$dir/durable"
 expect 0 info --json "$dir/durable"
 says '"durable":true'
 expect 0 destroy --yes "$dir/durable"
+head -c 33554432 /dev/urandom >"$dir/there"
+expect 1 create "$dir/there"
+expect 0 create --in-place --shared "$dir/there"
+expect 0 info --json "$dir/there"
+says '"in_place":true,"shared":true'
+expect 1 create --in-place "$dir/there"
+warns 'holds a heap already'
+expect 0 destroy --yes "$dir/there"
+[ "$(stat -c %s "$dir/there")" = 33554432 ] || complain 'destroy has changed the length of a file'
+expect 1 info "$dir/there"
+rm "$dir/there"
 expect 0 create --size 32M --nodes 0 "$dir/placed"
 expect 0 nodes "$dir/placed"
 says '^ +0 +[0-9]+ +[0-9]+ '
@@ -400,12 +411,30 @@ held=$generation
 expect 0 recover "$heap"
 says ': 0 dead instances recovered, 1 alive, 0 still dead$'
 expect 0 info "$heap"
-says "^ +[0-9]+ +$held +[0-9]+  alive, on another host, silent for [0-9]+ s$"
+says "^ +[0-9]+ +$held +[0-9]+  alive, on host $(hostname), silent for [0-9]+ s$"
 expect 0 info --json "$heap"
 is_json
 says "\"generation\":$held,\"pid\":[0-9]+,\"alive\":true,\"remote\":true,\"silent_seconds\":[0-9]+"
 expect 0 declare-dead --yes -g "$held" "$heap"
 says 'declared dead'
+expect 0 recover "$heap"
+says ': 1 dead instance recovered, 0 alive, 0 still dead$'
+expect 0 bulk-free -g "$held" "$heap"
+
+ALPS_HOST_ID='another host' fills -n 3 -k "$heap"
+held=$generation
+expect 0 info --json "$heap"
+says '"host":"[0-9a-f]{16}","boot":"[0-9a-f]{16}","host_name":"'
+host=$(sed 's/.*"remote":true[^}]*"host":"\([0-9a-f]*\)".*/\1/' "$dir/out")
+expect 2 declare-dead --yes "$heap"
+warns 'either --generation or --host'
+expect 2 declare-dead --yes -g 5 --host "$host" "$heap"
+expect 2 declare-dead --yes --host nobody "$heap"
+warns 'no process of host nobody has it open'
+expect 2 declare-dead --host "$host" "$heap"
+warns 'confirm that with --yes'
+expect 0 declare-dead --yes --host "$host" "$heap"
+says ": host $host declared dead with 1 process; "
 expect 0 recover "$heap"
 says ': 1 dead instance recovered, 0 alive, 0 still dead$'
 expect 0 bulk-free -g "$held" "$heap"

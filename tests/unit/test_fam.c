@@ -107,6 +107,30 @@ TEST(fam, malloc_and_own_free_are_one_store_each)
     }
 }
 
+/* Where several kernels share the heap, each call looks at the slot's state as well, which nobody
+ * changes before the instance is declared dead: it stays in the processor's cache. */
+TEST(fam, in_a_shared_heap_each_looks_at_its_own_slot_as_well)
+{
+    if (ALPS_PARANOID)
+        SKIP("a paranoid build looks at the metadata after each operation");
+    const char *path = test_heap_path();
+    struct alps_create_options options = {
+        .struct_size = sizeof options, .size = 16 * MIB, .flags = ALPS_CREATE_SHARED};
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = inside_open(path, 0);
+    alps_ptr_t blocks[20];
+    CHECK_NE(alps_malloc(heap, 64, ALPS_ANY_NODE), ALPS_NULL);
+    struct counts counts = {0};
+    alps_fam_set_hook(count, &counts);
+    for (unsigned i = 0; i < 20; i++)
+        blocks[i] = alps_malloc(heap, 64, ALPS_ANY_NODE);
+    for (unsigned i = 0; i < 20; i++)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    alps_fam_set_hook(NULL, NULL);
+    for (unsigned op = 0; op < ALPS_FAM_OPS; op++)
+        CHECK_EQ(counts.ops[op], op == ALPS_FAM_STORE || op == ALPS_FAM_LOAD ? 40 : 0);
+}
+
 /* Finding room for a large block takes a look at each large block on the way, not at each of its
  * spans, and not at all the room that there is. */
 TEST(fam, large_blocks_are_found_with_few_reads)

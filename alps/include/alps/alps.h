@@ -34,6 +34,8 @@
  *   ENOSPC        a table of the heap is full (generations, roots)
  *   ENOENT        no such file, generation or root
  *   EROFS         the heap was opened with ALPS_OPEN_READONLY
+ *   ESTALE        somebody has declared this opening of the heap dead; all that is left is to close
+ *                 it
  *   ECHILD        the handle belongs to the parent process; open the heap again after fork
  *   other         what the operating system said (EACCES, EEXIST, ELOOP, ...)
  *
@@ -93,8 +95,8 @@ typedef struct alps_heap alps_heap_t;
  * sizeof(struct alps_create_options). */
 struct alps_create_options {
     size_t struct_size;
-    uint64_t size;       /* bytes of memory at first, management included; default 64 MiB, at
-                               least 16 MiB */
+    uint64_t size;       /* bytes of memory at first, management included; default 64 MiB, in
+                               place all there is; at least 16 MiB */
     uint64_t capacity;   /* bytes the heap may grow to; default: size (no growth); at most 16 TiB */
     uint64_t zone_size;  /* bytes of a zone, the unit of NUMA placement: a power of two from
                                1 MiB to 4 GiB; default: by capacity */
@@ -119,6 +121,19 @@ struct alps_create_options {
  * memory themselves (DAX, tmpfs, hugetlbfs, /dev/dax) durability takes an fdatasync each time. */
 #define ALPS_CREATE_DURABLE 1u
 
+/* The heap takes the place of what is in files that exist: of fixed length, not extended, without
+ * holes. Devices such as /dev/dax0.0 are always used so, and need not be named by this flag. size
+ * and capacity are the files' by default. What they held is lost, unless it is a heap (EEXIST:
+ * destroy it first). alps_heap_destroy leaves the files, without the heap.
+ * Of a device, one process of one host creates or destroys the heap while nobody else uses it; on
+ * other hosts this cannot be checked. Alignments of devices up to 2 MiB. */
+#define ALPS_CREATE_IN_PLACE 2u
+
+/* Processes of several kernels open the heap at the same time. All works without it, too, but an
+ * instance that is declared dead while it lives (alps_declare_dead) learns of it at once only with
+ * it: each call then looks at a word of its own, and none is inline. */
+#define ALPS_CREATE_SHARED 4u
+
 #define ALPS_OPEN_PERMANENT 1u /* blocks allocated through this handle are permanent at once */
 #define ALPS_OPEN_READONLY 2u  /* no allocation; needs read permission only; takes no slot */
 
@@ -129,8 +144,8 @@ struct alps_open_options {
     unsigned flags; /* ALPS_OPEN_... */
 };
 
-/* Creates a heap in a new file; options NULL: the defaults. The file must not exist (EEXIST) and a
- * symbolic link is not followed. Memory is taken as it is used, not now.
+/* Creates a heap in a new file, or on a device; options NULL: the defaults. The file must not
+ * exist (EEXIST) and a symbolic link is not followed. Memory is taken as it is used, not now.
  * Crash: leaves no file, or one that alps_heap_open refuses with EMEDIUMTYPE.
  * Errors: EINVAL, EEXIST, ENOMEM (no room for the management tables), other. */
 ALPS_API int alps_heap_create(const char *path, const struct alps_create_options *options);
@@ -162,8 +177,9 @@ ALPS_API int alps_heap_close(alps_heap_t *heap);
  * Crash: the heap is refused with EUCLEAN until it is formatted again. */
 ALPS_API int alps_heap_format(const char *path);
 
-/* Removes the files of the heap whose (first) file this is. EBUSY while anyone has it open;
- * EMEDIUMTYPE if it is not a heap: nothing is removed then. Crash: some of the files may remain. */
+/* Removes the files of the heap whose (first) file this is; of one in place, the heap alone. EBUSY
+ * while anyone has it open; EMEDIUMTYPE if it is not a heap: nothing is removed then.
+ * Crash: some of the files may remain. */
 ALPS_API int alps_heap_destroy(const char *path);
 
 /* Grows the heap to at least size bytes, management included, as alps_create_options.size counts.
@@ -291,12 +307,27 @@ ALPS_API int alps_recover(alps_heap_t *heap, struct alps_recovery *report);
 /* Says that the instance with this generation is dead; alps_recover, or whoever opens the heap or
  * runs short, takes it in then. For launchers and operators, where several kernels share the
  * memory: a process of another kernel is otherwise taken for dead only once its host booted again
- * (hosts are told apart by /etc/machine-id, or by ALPS_HOST_ID in the environment). It must really
- * be dead, and stay so: a process that goes on after it was declared dead damages the heap.
- * Processes of the same kernel need no such word. 0 also if it was dead already, or closed.
+ * (hosts are told apart by /etc/machine-id, or by ALPS_HOST_ID in the environment). Processes of
+ * the same kernel need no such word. 0 also if it was dead already, or closed.
+ * It should really be dead, and stay so. One that was merely stopped and goes on learns of it from
+ * its next call, which fails with ESTALE and changes nothing, as all after it do; in heaps without
+ * ALPS_CREATE_SHARED only from the next call that is not of the quickest ones. But the call that it
+ * was stopped in goes on to its end, or, in long ones, to the next look; and its own accesses to
+ * its blocks nobody can stop here, while the blocks may be freed and be others'. Whoever can stop
+ * the host, or take its memory away, does that first.
  * Crash: declared or not.
  * Errors: EBUSY (it lives on this kernel), EINVAL (ALPS_PERMANENT), ENOENT, EROFS, ECHILD. */
 ALPS_API int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation);
+
+/* The same for all instances of a host, as alps_instance_walk names it: those of one of its boots,
+ * or, for boot 0, of any. Errors: EBUSY (it is this host, and one of them lives), ENOENT (there is
+ * none), EROFS, ECHILD. */
+ALPS_API int alps_declare_host_dead(alps_heap_t *heap, uint64_t host, uint64_t boot);
+
+/* A sign of life, for those who look at struct alps_instance's silent_seconds; calls that take or
+ * give back memory give one by themselves. 0 also means that nobody has declared this instance
+ * dead: ESTALE otherwise. EROFS, ECHILD. */
+ALPS_API int alps_beat(alps_heap_t *heap);
 
 /* ---- roots --------------------------------------------------------------------------------- */
 
@@ -366,6 +397,8 @@ struct alps_stats {
     unsigned roots;            /* named roots */
     unsigned layout_version;   /* of the file format */
     unsigned durable;          /* 1: ALPS_CREATE_DURABLE */
+    unsigned in_place;         /* 1: ALPS_CREATE_IN_PLACE, or a device */
+    unsigned shared;           /* 1: ALPS_CREATE_SHARED */
 };
 
 /* Counts everything: exact on a quiet heap. Its time grows with the heap's size in use. */
@@ -404,8 +437,11 @@ struct alps_instance {
     int alive;               /* 1 alive, 0 dead and not recovered yet */
     int self;                /* 1: this handle */
     int remote;              /* 1: it runs on another kernel, alive is what is known here */
-    uint64_t silent_seconds; /* since it last took or gave back memory, by both clocks; an idle
-                                process is silent, too */
+    uint64_t silent_seconds; /* since it last took or gave back memory or called alps_beat, by both
+                                clocks; an idle process is silent, too */
+    uint64_t host, boot;     /* numbers of its host and of that host's boot, for
+                                alps_declare_host_dead; 0 if not known */
+    char host_name[64];      /* for people */
 };
 ALPS_API int alps_instance_walk(alps_heap_t *heap,
                                 int (*visit)(const struct alps_instance *instance, void *context),

@@ -1,0 +1,201 @@
+/* Heaps in the place of what was in files before, as on devices: of a length that stays, and in
+ * memory that is not zero. */
+#include <alps/alps.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "blocks.h"
+#include "test.h"
+
+static struct alps_create_options in_place = {.struct_size = sizeof in_place,
+                                              .flags = ALPS_CREATE_IN_PLACE};
+
+/* A file full of what a heap must not take for its own. */
+static const char *make_file(uint64_t bytes)
+{
+    const char *path = test_heap_path();
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    CHECK(fd >= 0);
+    CHECK_EQ(ftruncate(fd, (off_t)bytes), 0);
+    void *all = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(all != MAP_FAILED);
+    memset(all, 0xa5, bytes);
+    CHECK_EQ(munmap(all, bytes), 0);
+    close(fd);
+    return path;
+}
+
+static uint64_t file_length(const char *path)
+{
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    return (uint64_t)status.st_size;
+}
+
+static alps_heap_t *open_heap(const char *path)
+{
+    alps_heap_t *heap;
+    CHECK_ERR(alps_heap_open(path, NULL, &heap), 0);
+    CHECK_ERR(alps_heap_check(heap, NULL), 0);
+    return heap;
+}
+
+/* Fills the heap with blocks of all sizes, frees some, fills it again; every byte is checked. How
+ * many bytes of spans were in use. */
+static uint64_t use(alps_heap_t *heap)
+{
+    struct test_rng rng = test_rng(1);
+    struct blocks blocks = {0};
+    uint64_t most = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint64_t largest = 2 * MIB; largest >= 16;) {
+            size_t size = largest == 64 * KIB ? largest : rng_size(&rng, largest);
+            alps_ptr_t p = alps_malloc(heap, size, ALPS_ANY_NODE);
+            if (p == ALPS_NULL) {
+                largest /= 2;
+                continue;
+            }
+            blocks_add(&blocks, block_begin(heap, NULL, p, size, test_rng_next(&rng),
+                                            alps_heap_generation(heap)));
+        }
+        CHECK_EQ(errno, ENOMEM);
+        struct alps_stats stats = {.struct_size = sizeof stats};
+        CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+        most = stats.span_bytes > most ? stats.span_bytes : most;
+        blocks_expect(heap, &blocks);
+        CHECK_ERR(alps_heap_check(heap, NULL), 0);
+        while (blocks.count > (round < 2 ? 50 : 0)) {
+            struct block block = blocks_take(&blocks, test_rng_below(&rng, blocks.count));
+            block_end(heap, NULL, &block);
+            CHECK_ERR(alps_free(heap, block.ptr), 0);
+        }
+    }
+    blocks_clear(&blocks);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    CHECK_ERR(alps_heap_check(heap, NULL), 0);
+    return most;
+}
+
+TEST(place, a_heap_takes_all_of_a_file_and_leaves_it_when_it_is_destroyed)
+{
+    const char *path = make_file(40 * MIB + 12345);
+    CHECK_ERR(alps_heap_create(path, NULL), -EEXIST);
+    CHECK_ERR(alps_heap_create(path, &in_place), 0);
+    alps_heap_t *heap = open_heap(path);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.in_place, 1);
+    CHECK_EQ(stats.shared, 0);
+    CHECK_EQ(stats.size, stats.capacity);
+    CHECK_LE(stats.size, 40 * MIB);
+    CHECK_LE(36 * MIB, stats.size);
+    CHECK_LE(30 * MIB, use(heap));
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_EQ(file_length(path), 40 * MIB + 12345);
+
+    heap = open_heap(path);
+    CHECK_NE(alps_malloc(heap, 100, ALPS_ANY_NODE), ALPS_NULL);
+    CHECK_ERR(alps_heap_destroy(path), -EBUSY);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_format(path), 0);
+    heap = open_heap(path);
+    CHECK_LE(30 * MIB, use(heap));
+    CHECK_ERR(alps_heap_close(heap), 0);
+
+    CHECK_ERR(alps_heap_create(path, &in_place), -EEXIST);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+    CHECK_EQ(file_length(path), 40 * MIB + 12345);
+    CHECK_ERR(alps_heap_open(path, NULL, &heap), -EMEDIUMTYPE);
+    CHECK_ERR(alps_heap_create(path, &in_place), 0);
+}
+
+TEST(place, a_heap_in_place_grows_up_to_the_end_of_its_file)
+{
+    const char *path = make_file(64 * MIB);
+    struct alps_create_options options = in_place;
+    options.size = 16 * MIB;
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = open_heap(path);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_LE(stats.size, 16 * MIB);
+    CHECK_LE(58 * MIB, stats.capacity);
+    CHECK_LE(50 * MIB, use(heap));
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.size, stats.capacity);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_EQ(file_length(path), 64 * MIB);
+}
+
+TEST(place, several_files_in_place)
+{
+    const char *paths[] = {make_file(32 * MIB), make_file(48 * MIB), make_file(32 * MIB)};
+    CHECK_ERR(alps_heap_create_files(paths, 3, &in_place), 0);
+    alps_heap_t *heap;
+    CHECK_ERR(alps_heap_open_files(paths, 3, NULL, &heap), 0);
+    CHECK_LE(70 * MIB, use(heap));
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_create(paths[1], &in_place), -EEXIST); /* a part of a heap */
+    CHECK_ERR(alps_heap_destroy(paths[0]), 0);
+    CHECK_ERR(alps_heap_create(paths[1], &in_place), 0);
+    CHECK_EQ(file_length(paths[1]), 48 * MIB);
+}
+
+/* Many openings at once, on durable and on shared heaps too. */
+TEST(place, durable_and_shared)
+{
+    const char *path = make_file(32 * MIB);
+    struct alps_create_options options = in_place;
+    options.flags |= ALPS_CREATE_DURABLE | ALPS_CREATE_SHARED;
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = open_heap(path), *other = open_heap(path);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.in_place, 1);
+    CHECK_EQ(stats.shared, 1);
+    CHECK_EQ(stats.durable, 1);
+    use(heap);
+    use(other);
+    CHECK_ERR(alps_heap_close(other), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(place, what_cannot_be_is_refused_and_changes_nothing)
+{
+    const char *path = make_file(32 * MIB), *small = make_file(8 * MIB), *none = test_heap_path();
+    struct alps_create_options options = in_place;
+    CHECK_ERR(alps_heap_create(none, &in_place), -ENOENT);
+    CHECK_ERR(alps_heap_create(small, &in_place), -EINVAL);
+    CHECK_ERR(alps_heap_create(make_file(MIB), &in_place), -EINVAL);
+    CHECK_ERR(alps_heap_create("/dev/shm", &in_place), -EMEDIUMTYPE);
+    CHECK_ERR(alps_heap_create("/dev/zero", NULL), -EMEDIUMTYPE);
+    CHECK_ERR(alps_heap_create("/dev/null", &in_place), -EMEDIUMTYPE);
+    options.capacity = 64 * MIB;
+    CHECK_ERR(alps_heap_create(path, &options), -EINVAL);
+    options.capacity = 0;
+    options.size = 32 * MIB; /* with nothing left for what is beside the blocks */
+    CHECK_ERR(alps_heap_create(path, &options), -EINVAL);
+    options.size = 0;
+    options.zone_size = MIB;
+    CHECK_ERR(alps_heap_create(path, &options), -EINVAL);
+    options.zone_size = 0;
+    options.nodes = (int[]){0};
+    options.node_count = 1;
+    CHECK_ERR(alps_heap_create(path, &options), -EINVAL);
+    const char *both[] = {path, small};
+    CHECK_ERR(alps_heap_create_files(both, 2, &in_place), -EINVAL);
+
+    int fd = open(path, O_RDONLY);
+    unsigned char byte[3];
+    CHECK_EQ(pread(fd, byte, 1, 0), 1);
+    CHECK_EQ(pread(fd, byte + 1, 1, MIB), 1);
+    CHECK_EQ(pread(fd, byte + 2, 1, 32 * MIB - 1), 1);
+    CHECK_EQ(byte[0] & byte[1] & byte[2], 0xa5);
+    close(fd);
+    CHECK_EQ(file_length(path), 32 * MIB);
+}
