@@ -42,6 +42,7 @@ start_network() {
         exec -a "network of $1" sleep "$2"' emu-testbed "$session" "$limit" \
         </dev/null >"$session/network.log" 2>&1 &
     echo $! >"$session/network.group"
+    disown
     for ((try = 0; try < 100; try++)); do
         [ ! -e "$session/network.ready" ] || return 0
         sleep 0.1
