@@ -157,8 +157,8 @@ choose_accelerator() {
         echo "emu-testbed: trying KVM" >&2
         (
             ulimit -c 0 # QEMU aborts where KVM fails
-            timeout -k 1 15 "${qemu[@]}" -machine q35 -accel kvm -m 256M -serial "file:$work/probe" \
-                -kernel "$boot/kernel" -initrd "$boot/initramfs" \
+            timeout -k 1 15 "${qemu[@]}" -machine q35 -accel kvm -m 256M \
+                -serial "file:$work/probe" -kernel "$boot/kernel" -initrd "$boot/initramfs" \
                 -append "$kernel_options probe=yes" </dev/null
         ) >/dev/null 2>&1 || true
         ! grep -qs '^guest-init: started' "$work/probe" || verdict=kvm
