@@ -60,10 +60,9 @@ struct cache {
 
 /* All caches of one open heap. */
 struct cache_pool {
-    const void
-        *handle; /* the open heap; of heaps that several kernels share the byte behind, so that
-                           every call comes to the library, which looks whether the instance is
-                           still taken for alive */
+    /* The open heap. Of one that several kernels share the byte behind: so every call comes to the
+     * library, which looks whether the instance is still taken for alive. */
+    const void *handle;
     struct instance *instance;
     struct cache *caches;
     struct cache_pool *next; /* in the list of open pools */

@@ -29,7 +29,8 @@ static inline const char *heap_name(const alps_heap_t *heap)
 int heap_may_read(const alps_heap_t *heap);
 int heap_may_write(const alps_heap_t *heap);
 
-/* Whether the calling thread used this heap last, so that its cache is at hand. */
+/* Whether the calling thread used this heap last, so that its cache is at hand; and, where several
+ * kernels share the heap, nobody has declared this instance dead. */
 static inline bool heap_is_current(const alps_heap_t *heap)
 {
     return heap != NULL && alps_fast_is_current(heap->pool.handle) &&

@@ -182,15 +182,10 @@ static void mend_slots(const struct layout *l)
     put(l, &super->root_lock, 0);
 }
 
-/* Whether an instance may be alive, here or elsewhere: then there was no power failure. */
+/* Then there was no power failure. */
 static bool anybody_lives(struct instance *instance)
 {
-    const struct layout *l = &instance->layout;
-    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++)
-        if (slot_status(fam_load_acquire(&layout_slot(l, i)->state)) != SLOT_FREE &&
-            instance_alive(instance, i) != 0)
-            return true;
-    return false;
+    return instance_find_alive(instance) < instance->layout.instance_count;
 }
 
 static int mend(struct instance *instance)

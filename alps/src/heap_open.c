@@ -200,16 +200,14 @@ static int check_elsewhere(const struct layout *l)
     int rc = region_file_size(&l->region.files[0], &length, &held);
     if (rc != 0 || !l->shared || length < l->meta_offset)
         return rc;
-    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
-        const struct layout_slot *slot = layout_slot(l, i);
-        if (slot_status(fam_load_acquire(&slot->state)) != SLOT_FREE && instance_is_remote(slot) &&
-            instance_alive(&nobody, i) != 0)
-            return error_set(EBUSY,
-                             "%s: process %llu of another host has it open; if that is dead, "
-                             "declare it so first",
-                             l->region.files[0].path, (unsigned long long)fam_load(&slot->pid));
-    }
-    return 0;
+    unsigned slot = instance_find_alive(&nobody);
+    if (slot == l->instance_count)
+        return 0;
+    return error_set(EBUSY,
+                     "%s: process %llu of another host has it open; if that is dead, declare it so "
+                     "first",
+                     l->region.files[0].path,
+                     (unsigned long long)fam_load(&layout_slot(l, slot)->pid));
 }
 
 /* Opens a heap by the path of its first file for us alone, and does something with it. */

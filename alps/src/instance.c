@@ -119,18 +119,25 @@ static uint64_t this_kernel(void)
     return in_short(kernel_id[0], kernel_id[1]);
 }
 
-/* Whether a kernel, found in a slot's state, is one of this host before it booted again. The
- * numbers in full make sure of it; who died right after he changed the state did not write them. */
+/* The numbers in full make sure of it; who died right after he changed the state wrote none. */
+bool instance_is_of_host(const struct layout_slot *slot, uint64_t state, uint64_t host,
+                         uint64_t boot)
+{
+    const uint64_t mask = boot == 0 ? in_short(UINT64_MAX, 0) : UINT64_MAX;
+    if (slot_status(state) == SLOT_FREE || (slot_kernel(state) ^ in_short(host, boot)) & mask)
+        return false;
+    uint64_t its_host = fam_load_acquire(&slot->kernel[0]), its_boot = fam_load(&slot->kernel[1]);
+    bool written = in_short(its_host, its_boot) == slot_kernel(state);
+    return !written || (its_host == host && (boot == 0 || its_boot == boot));
+}
+
+/* Whether a kernel, found in a slot's state, is one of this host before it booted again. */
 static bool has_gone(const struct layout_slot *slot, uint64_t state)
 {
-    uint64_t mask = ((uint64_t)1 << 24) - 1, kernel = slot_kernel(state), here = this_kernel();
-    if (kernel_id[0] == 0 || kernel_id[1] == 0 || (kernel & mask) != (here & mask) ||
-        kernel == here)
-        return false;
-    uint64_t host = fam_load_acquire(&slot->kernel[0]), boot = fam_load(&slot->kernel[1]);
-    bool written = in_short(host, boot) == kernel;
-    return fam_load_acquire(&slot->state) == state &&
-           (!written || (host == kernel_id[0] && boot != kernel_id[1]));
+    uint64_t here = this_kernel();
+    return kernel_id[0] != 0 && kernel_id[1] != 0 && slot_kernel(state) != here &&
+           instance_is_of_host(slot, state, kernel_id[0], 0) &&
+           fam_load_acquire(&slot->state) == state;
 }
 
 static bool is_mine(uint64_t state)
@@ -291,6 +298,16 @@ int instance_alive(struct instance *instance, unsigned number)
     return slot_status(state) != SLOT_DECLARED && !has_gone(slot, state);
 }
 
+unsigned instance_find_alive(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++)
+        if (slot_status(fam_load_acquire(&layout_slot(l, i)->state)) != SLOT_FREE &&
+            instance_alive(instance, i) != 0)
+            return i;
+    return l->instance_count;
+}
+
 int instance_declare_dead(struct instance *instance, unsigned number, uint64_t state)
 {
     if (number == instance->slot)
@@ -306,17 +323,6 @@ int instance_declare_dead(struct instance *instance, unsigned number, uint64_t s
     if (fam_cas(word, &state, (state & ~(uint64_t)15) | SLOT_DECLARED))
         layout_persist(&instance->layout, word);
     return 0;
-}
-
-bool instance_is_of_host(const struct layout_slot *slot, uint64_t state, uint64_t host,
-                         uint64_t boot)
-{
-    const uint64_t mask = boot == 0 ? in_short(UINT64_MAX, 0) : UINT64_MAX;
-    if (slot_status(state) == SLOT_FREE || (slot_kernel(state) ^ in_short(host, boot)) & mask)
-        return false;
-    uint64_t its_host = fam_load_acquire(&slot->kernel[0]), its_boot = fam_load(&slot->kernel[1]);
-    bool written = in_short(its_host, its_boot) == slot_kernel(state);
-    return !written || (its_host == host && (boot == 0 || its_boot == boot));
 }
 
 void instance_beat(struct instance *instance)

@@ -49,6 +49,9 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
  * error. */
 int instance_alive(struct instance *instance, unsigned slot);
 
+/* The first slot whose instance may be alive, here or elsewhere; instance_count: there is none. */
+unsigned instance_find_alive(struct instance *instance);
+
 /* Takes the instance that has a slot in that state for dead from now on. 0 also if it is dead or
  * gone anyway; -EBUSY if it runs on this kernel and is alive. */
 int instance_declare_dead(struct instance *instance, unsigned slot, uint64_t state);

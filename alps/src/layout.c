@@ -353,27 +353,32 @@ static int create_files(const char *const *paths, unsigned count, unsigned mode,
     return 0;
 }
 
-/* Opens files that are there; *length becomes that of the shortest. */
-static int open_files(const char *const *paths, unsigned count, int *fds, uint64_t *length)
+static int open_files(const char *const *paths, unsigned count, bool readonly, int *fds)
 {
-    *length = UINT64_MAX;
     for (unsigned i = 0; i < count; i++) {
-        uint64_t bytes, held;
-        fds[i] = region_open_file(paths[i], false);
+        fds[i] = region_open_file(paths[i], readonly);
         if (fds[i] < 0) {
             close_all(fds, i);
             return fds[i];
         }
-        int rc = region_file_size(&(struct region_file){.path = (char *)paths[i], .fd = fds[i]},
-                                  &bytes, &held);
-        if (rc != 0) {
-            close_all(fds, i + 1);
+    }
+    return 0;
+}
+
+/* What of the shortest file can be mapped. */
+static int find_length(const struct region *region, uint64_t *length)
+{
+    *length = UINT64_MAX;
+    for (unsigned i = 0; i < region->file_count; i++) {
+        uint64_t bytes, held;
+        int rc = region_file_size(&region->files[i], &bytes, &held);
+        if (rc != 0)
             return rc;
-        }
         *length = min_u64(*length, bytes & ~(REGION_ALIGNMENT - 1));
     }
-    return *length != 0 ? 0
-                        : error_set(EINVAL, "%s: there are less than 2 MiB in a file", paths[0]);
+    if (*length == 0)
+        return error_set(EINVAL, "%s: there are less than 2 MiB in a file", region->files[0].path);
+    return 0;
 }
 
 /* What is in the files will be lost: it is not a heap. */
@@ -420,26 +425,27 @@ int layout_create(const char *const *paths, unsigned count,
     const bool in_place = (o.flags & ALPS_CREATE_IN_PLACE) != 0;
 
     struct layout_super s;
-    struct layout l = {0};
-    int fds[ALPS_FILE_MAX];
+    struct layout l = {.region.lock_fd = -1};
+    int fds[ALPS_FILE_MAX], rc = 0;
     uint64_t length = 0;
-    int rc = in_place ? open_files(paths, count, fds, &length) : 0;
-    if (rc != 0)
-        return rc;
-    rc = plan(paths[0], count, length, &o, &s);
-    if (rc != 0 && in_place)
-        close_all(fds, count);
-    if (rc == 0 && !in_place)
-        rc = create_files(paths, count, o.mode, fds);
-    if (rc != 0)
-        return rc;
-    rc = region_init(&l.region, paths, fds, count, false);
-    if (rc != 0) {
-        if (!in_place)
-            unlink_all(paths, count);
-        return rc;
+    bool created = false;
+    if (in_place) {
+        rc = open_files(paths, count, false, fds);
+        if (rc == 0)
+            rc = region_init(&l.region, paths, fds, count, false);
+        if (rc == 0)
+            rc = find_length(&l.region, &length);
     }
-    rc = region_lock(&l.region, REGION_GATE, true);
+    if (rc == 0)
+        rc = plan(paths[0], count, length, &o, &s);
+    if (rc == 0 && !in_place) {
+        rc = create_files(paths, count, o.mode, fds);
+        created = rc == 0;
+        if (created)
+            rc = region_init(&l.region, paths, fds, count, false);
+    }
+    if (rc == 0)
+        rc = region_lock(&l.region, REGION_GATE, true);
     if (rc == -EBUSY)
         error_set(EBUSY, "%s: somebody has a heap there open", paths[0]);
     if (rc == 0)
@@ -455,7 +461,7 @@ int layout_create(const char *const *paths, unsigned count,
         layout_fence(&l);
         fam_store_release(magic, LAYOUT_MAGIC);
         layout_persist(&l, magic);
-    } else if (!in_place) {
+    } else if (created) {
         unlink_all(paths, count);
     }
     layout_close(&l);
@@ -570,15 +576,10 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
 {
     *l = (struct layout){.region.lock_fd = -1};
     int fds[ALPS_FILE_MAX];
-    for (unsigned i = 0; i < count; i++) {
-        fds[i] = region_open_file(paths[i], access == LAYOUT_READ);
-        if (fds[i] < 0) {
-            for (unsigned k = 0; k < i; k++)
-                close(fds[k]);
-            return fds[i];
-        }
-    }
-    int rc = region_init(&l->region, paths, fds, count, access == LAYOUT_READ);
+    int rc = open_files(paths, count, access == LAYOUT_READ, fds);
+    if (rc != 0)
+        return rc;
+    rc = region_init(&l->region, paths, fds, count, access == LAYOUT_READ);
     if (rc != 0)
         return rc;
 

@@ -320,15 +320,6 @@ TEST(kernels, the_own_host_cannot_be_declared_dead)
 #define REFUSED(call) CHECK_ERR(call, -ESTALE)
 #define REFUSED_BLOCK(call) (errno = 0, CHECK_EQ(call, ALPS_NULL), CHECK_EQ(errno, ESTALE))
 
-static const char *create_shared(void)
-{
-    const char *path = test_heap_path();
-    struct alps_create_options options = {
-        .struct_size = sizeof options, .size = 16 * MIB, .flags = ALPS_CREATE_SHARED};
-    CHECK_ERR(alps_heap_create(path, &options), 0);
-    return path;
-}
-
 static pthread_barrier_t meeting;
 
 /* A thread that holds slabs between two meetings. */
@@ -403,7 +394,7 @@ static void wake_up_late(struct actor *self, alps_heap_t *heap)
 
 TEST(kernels, a_zombie_finds_out_at_its_next_call_and_changes_nothing)
 {
-    const char *path = create_shared();
+    const char *path = inside_create_shared();
     struct actor *zombie = actor_cast(
         (struct actor){.path = path, .host = "its host", .boot = "boot", .part = wake_up_late});
     alps_heap_t *heap = inside_open(path, 0);
@@ -450,7 +441,7 @@ TEST(kernels, a_zombie_finds_out_before_an_heir_has_come)
 
 TEST(kernels, a_heap_that_another_host_has_open_is_neither_formatted_nor_destroyed)
 {
-    const char *path = create_shared();
+    const char *path = inside_create_shared();
     struct actor *other = actor_make(path, "other host", "boot");
     alps_heap_t *heap = inside_open(path, 0);
     actor_run(other);

@@ -15,6 +15,16 @@ static inline const char *inside_create(uint64_t size, uint64_t capacity, uint64
     return path;
 }
 
+/* Creates a heap that several kernels may have open. */
+static inline const char *inside_create_shared(void)
+{
+    const char *path = test_heap_path();
+    struct alps_create_options options = {
+        .struct_size = sizeof options, .size = 16 * MIB, .flags = ALPS_CREATE_SHARED};
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    return path;
+}
+
 static inline alps_heap_t *inside_open(const char *path, unsigned flags)
 {
     struct alps_open_options options = {.struct_size = sizeof options, .flags = flags};
