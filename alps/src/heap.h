@@ -14,6 +14,7 @@ struct alps_heap {
     pthread_mutex_t recovery; /* one thread of this handle recovers at a time: the locks of dead
                                  slots are held by the handle, not by the thread */
     uint64_t touched[LAYOUT_ZONE_MAX / 64];
+    struct heap_place *place; /* where alps_heap_at finds it */
 };
 
 static inline struct layout *heap_layout(alps_heap_t *heap)
@@ -36,6 +37,11 @@ static inline bool heap_is_current(const alps_heap_t *heap)
     return heap != NULL && alps_fast_is_current(heap->pool.handle) &&
            (!heap->instance.layout.shared || LIKELY(!instance_is_lost(&heap->instance)));
 }
+
+/* alps_heap_at knows the handle, by its base. */
+int heap_place_add(alps_heap_t *heap);
+void heap_place_moved(alps_heap_t *heap);
+void heap_place_remove(alps_heap_t *heap);
 
 /* Allocates; any alignment. intent may be NULL. */
 int heap_alloc(alps_heap_t *heap, uint64_t size, uint64_t alignment, int node,

@@ -18,6 +18,7 @@ int alps_heap_remap(alps_heap_t *heap, void *hint)
     if (rc != 0)
         return rc == -EFBIG ? -ENOMEM : rc;
     heap->base.base = region->base;
+    heap_place_moved(heap);
     if (!heap->readonly)
         cache_pool_moved(&heap->pool);
     return 0;

@@ -136,7 +136,8 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
     pthread_mutex_init(&heap->recovery, NULL);
     heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
     heap->instance.slot = l->instance_count;
-    if (!heap->readonly) {
+    rc = heap_place_add(heap);
+    if (rc == 0 && !heap->readonly) {
         rc = heap_make_whole(heap);
         if (rc == 0)
             rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
@@ -148,6 +149,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
         }
     }
     if (rc != 0) {
+        heap_place_remove(heap);
         pthread_mutex_destroy(&heap->recovery);
         layout_close(l);
         free(heap);
@@ -185,6 +187,7 @@ int alps_heap_close(alps_heap_t *heap)
         bool carried = !instance_is_lost(instance) && give_back(heap);
         instance_leave(instance, !carried);
     }
+    heap_place_remove(heap);
     pthread_mutex_destroy(&heap->recovery);
     layout_close(heap_layout(heap));
     free(heap);

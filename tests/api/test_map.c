@@ -87,6 +87,36 @@ TEST(map, a_hint_is_honoured_if_it_is_free)
     CHECK(page[0] == 7 && page[4095] == 7);
 }
 
+TEST(map, an_address_tells_its_handle)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 32 * MIB, 256 * MIB);
+    struct alps_open_options readonly = {.struct_size = sizeof readonly,
+                                         .flags = ALPS_OPEN_READONLY};
+    alps_heap_t *heap = heap_open(path), *other = heap_open(path), *third;
+    CHECK_ERR(alps_heap_open(path, &readonly, &third), 0);
+    CHECK_EQ(alps_heap_at(base_of(heap)), heap);
+    CHECK_EQ(alps_heap_at(base_of(heap) + 256 * MIB - 1), heap);
+    CHECK_EQ(alps_heap_at(base_of(other)), other);
+    CHECK_EQ(alps_heap_at(base_of(third)), third);
+    CHECK(alps_heap_at(&heap) == NULL);
+    CHECK(alps_heap_at(NULL) == NULL);
+
+    char *before = base_of(other);
+    CHECK_ERR(alps_heap_remap(other, NULL), 0);
+    CHECK_EQ(alps_heap_at(base_of(other)), other);
+    CHECK(alps_heap_at(before) == NULL);
+    char *closed = base_of(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK(alps_heap_at(closed) == NULL);
+    CHECK_EQ(alps_heap_at(base_of(other)), other);
+    heap = heap_open(path);
+    CHECK_EQ(alps_heap_at(base_of(heap)), heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_close(other), 0);
+    CHECK_ERR(alps_heap_close(third), 0);
+}
+
 TEST(map, remapping_keeps_pointers_and_contents)
 {
     const char *path = test_heap_path();

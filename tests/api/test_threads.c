@@ -228,6 +228,27 @@ TEST(threads, open_and_close_handles_of_their_own)
     end_empty(&shared);
 }
 
+/* One thread looks up the handle of an address while the others open and close theirs. */
+static void *find_handles(void *context)
+{
+    struct thread *t = context;
+    if (t->index != 0)
+        return open_and_close(context);
+    alps_heap_t *heap = t->shared->heap;
+    const char *address = alps_deref(heap, 4096);
+    for (unsigned i = 0; i < t->shared->rounds * 100; i++)
+        CHECK_EQ(alps_heap_at(address + i), heap);
+    return NULL;
+}
+
+TEST(threads, find_handles_while_others_come_and_go)
+{
+    struct shared shared = shared_make(64 * MIB, 256 * MIB, blocks_scaled(200));
+    struct thread threads[THREADS];
+    run_threads(find_handles, &shared, threads);
+    end_empty(&shared);
+}
+
 /* A heap that grows is opened at any time: a file is as long as its zones say. */
 static void *open_while_it_grows(void *context)
 {

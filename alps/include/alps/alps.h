@@ -260,6 +260,10 @@ static inline alps_ptr_t alps_ref(const alps_heap_t *heap, const void *address)
     return offset < b->length ? offset : ALPS_NULL;
 }
 
+/* The handle of this process whose heap has an address; NULL if none has. Of a heap that is opened
+ * several times, each mapping is found by its own addresses. */
+ALPS_API alps_heap_t *alps_heap_at(const void *address);
+
 /* Moves this process's mapping to hint (a multiple of 2 MiB) or, for NULL or if that is taken, to
  * another address than now. Offsets stay good, addresses do not. No other thread may use the handle
  * meanwhile. Errors: EINVAL, ENOMEM; the mapping is then unchanged. */
