@@ -26,4 +26,4 @@ export PKG_CONFIG_PATH
 "$dir/user"
 
 headers=$(cd "$dir/prefix/include" && find . -type f | sort | tr '\n' ' ')
-[ "$headers" = "./alps/alps.h ./alps/fast.h " ] || { echo "headers installed: $headers"; exit 1; }
+[ "$headers" = "./alps/alps.h ./alps/alps.hpp ./alps/fast.h " ] || { echo "headers installed: $headers"; exit 1; }

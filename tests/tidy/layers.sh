@@ -24,6 +24,7 @@ layer_of() {
 grants() {
     others='' public='alps/alps.h'
     case $1 in
+    alps/include/*.hpp) own=alps/include ;;
     alps/include/*) own=alps/include public='alps/fast.h' ;;
     alps/src/fam*) own=alps/src public='alps/hooks.h' ;;
     alps/src/*) own=alps/src public='@(alps/alps.h|alps/fast.h)' ;;
@@ -62,7 +63,7 @@ include() {
 }
 
 shopt -s extglob
-list sources '!(tests/*|*/tests/*).@(c|h|inc)'
+list sources '!(tests/*|*/tests/*).@(c|h|inc|hpp|cpp)'
 
 pattern='^([^:]*):([0-9]*):[[:space:]]*#[[:space:]]*include[[:space:]]*([<"])([^>"]*)[>"]'
 while read -r line; do

@@ -3,8 +3,8 @@
 . "$(dirname "$0")/common.sh"
 cd "$1"
 
-list code '*.[ch]' '*.inc'
-list texts '*.[ch]' '*.inc' '*.cpp' '*.sh' '*.cmake' '*CMakeLists.txt' '*.json' '*.md' '*.gp' \
+list code '*.[ch]' '*.inc' '*.[ch]pp'
+list texts '*.[ch]' '*.inc' '*.[ch]pp' '*.sh' '*.cmake' '*CMakeLists.txt' '*.json' '*.md' '*.gp' \
     '*.map' '*.in' 'scripts/*' '.ci/*' run check
 
 # at PATTERN FILE...: where lines match.

@@ -90,6 +90,7 @@ refuses layers alps/src/misc.c 'int x;'
 refuses layers alps/src/slab.h 'int x = alps_free(0);'
 refuses layers alps/include/alps/alps.h '#include <alps/hooks.h>'
 refuses layers alps/tools/main.c '#include "heap.h"'
+refuses layers alps/include/alps/alps.hpp '#include <alps/hooks.h>'
 refuses layers bench/harness/clock.h '#include <alps/alps.h>'
 refuses layers bench/main.c '#include "test.h"'
 refuses layers bench/main.c '#include <alps/hooks.h>'
@@ -117,6 +118,7 @@ refuses format alps/src/slab.h 'int  x ;'
 accepts headers
 refuses headers alps/include/alps/hooks.h 'size_t missing_include;'
 refuses headers alps/include/alps/hooks.h 'int new;'
+refuses headers alps/include/alps/alps.hpp 'std::size_t missing_include;'
 refuses headers alps/include/alps/alps.h 'int f(void) { int x; return 0; }'
 
 accepts exports
