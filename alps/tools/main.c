@@ -221,7 +221,7 @@ static void print_help(FILE *out)
           "Commands:\n",
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-12s  %s\n", commands[i].name, commands[i].summary);
     fputs(
         "\n"
         "`alps help COMMAND` or `alps COMMAND --help` tells more; `alps --version` the version.\n"

@@ -54,7 +54,7 @@
  * Crashes
  * -------
  * A process killed anywhere in any of these functions leaves a heap that the others go on using.
- * "Crash:" below says what the killed call has done by then.
+ * What the killed call has done by then is said with each function, after "Crash:".
  */
 #ifndef ALPS_ALPS_H
 #define ALPS_ALPS_H
@@ -150,8 +150,8 @@ struct alps_open_options {
  * Errors: EINVAL, EEXIST, ENOMEM (no room for the management tables), other. */
 ALPS_API int alps_heap_create(const char *path, const struct alps_create_options *options);
 
-/* The same over several files: each holds an equal share of the size and of the capacity. All are
- * needed, in the same order, to open the heap. At most ALPS_FILE_MAX. */
+/* Creates a heap over several files, at most ALPS_FILE_MAX: as alps_heap_create, but each holds an
+ * equal share of the size and of the capacity. All are needed, in the same order, to open it. */
 ALPS_API int alps_heap_create_files(const char *const *paths, unsigned count,
                                     const struct alps_create_options *options);
 
@@ -232,9 +232,9 @@ ALPS_API size_t alps_usable_size(alps_heap_t *heap, alps_ptr_t block);
  * is none. EINVAL if it does not lie in the heap. */
 ALPS_API alps_ptr_t alps_malloc_to(alps_heap_t *heap, alps_ptr_t *where, size_t size, int node);
 
-/* Sets *where, which lies in the heap, to ALPS_NULL and frees the block it held: either both or
- * neither, whatever crashes. One caller at a time for a given *where, of which one that died is
- * none. ENOENT if it holds ALPS_NULL. */
+/* Frees the block that *where holds and sets it to ALPS_NULL: either both or neither, whatever
+ * crashes. *where lies in the heap. One caller at a time for a given *where, of which one that died
+ * is none. ENOENT if it holds ALPS_NULL. */
 ALPS_API int alps_free_from(alps_heap_t *heap, alps_ptr_t *where);
 
 /* ---- addresses ----------------------------------------------------------------------------- */
@@ -264,9 +264,9 @@ static inline alps_ptr_t alps_ref(const alps_heap_t *heap, const void *address)
  * several times, each mapping is found by its own addresses. */
 ALPS_API alps_heap_t *alps_heap_at(const void *address);
 
-/* Moves this process's mapping to hint (a multiple of 2 MiB) or, for NULL or if that is taken, to
- * another address than now. Offsets stay good, addresses do not. No other thread may use the handle
- * meanwhile. Errors: EINVAL, ENOMEM; the mapping is then unchanged. */
+/* Moves this process's mapping of the heap: to hint (a multiple of 2 MiB) or, for NULL or if that
+ * is taken, to another address than now. Offsets stay good, addresses do not. No other thread may
+ * use the handle meanwhile. Errors: EINVAL, ENOMEM; the mapping is then unchanged. */
 ALPS_API int alps_heap_remap(alps_heap_t *heap, void *hint);
 
 /* ---- generations --------------------------------------------------------------------------- */
@@ -287,9 +287,9 @@ ALPS_API int alps_bulk_free(alps_heap_t *heap, alps_gen_t generation);
  * live instance has open; committing twice is no error. ENOENT, EROFS, ECHILD as above. */
 ALPS_API int alps_commit(alps_heap_t *heap, alps_gen_t generation);
 
-/* In a durable heap: makes length bytes at an address in the heap durable, as the program wrote
- * them. To be called before alps_commit, or before a pointer to them is published. Otherwise does
- * nothing. Errors: EINVAL (not in the heap), other. */
+/* Makes length bytes at an address in a durable heap durable, as the program wrote them. To be
+ * called before alps_commit, or before a pointer to them is published. In other heaps does nothing.
+ * Errors: EINVAL (not in the heap), other. */
 ALPS_API int alps_persist(alps_heap_t *heap, const void *address, size_t length);
 
 /* What alps_recover found. The caller sets struct_size, generations (or NULL) and capacity. */
@@ -323,9 +323,9 @@ ALPS_API int alps_recover(alps_heap_t *heap, struct alps_recovery *report);
  * Errors: EBUSY (it lives on this kernel), EINVAL (ALPS_PERMANENT), ENOENT, EROFS, ECHILD. */
 ALPS_API int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation);
 
-/* The same for all instances of a host, as alps_instance_walk names it: those of one of its boots,
- * or, for boot 0, of any. Errors: EBUSY (it is this host, and one of them lives), ENOENT (there is
- * none), EROFS, ECHILD. */
+/* Says that all instances of a host are dead: as alps_declare_dead, of a host as alps_instance_walk
+ * names it, of those of one of its boots or, for boot 0, of any. Errors: EBUSY (it is this host,
+ * and one of them lives), ENOENT (there is none), EROFS, ECHILD. */
 ALPS_API int alps_declare_host_dead(alps_heap_t *heap, uint64_t host, uint64_t boot);
 
 /* A sign of life, for those who look at struct alps_instance's silent_seconds; calls that take or
@@ -405,7 +405,7 @@ struct alps_stats {
     unsigned shared;           /* 1: ALPS_CREATE_SHARED */
 };
 
-/* Counts everything: exact on a quiet heap. Its time grows with the heap's size in use. */
+/* Counts everything in a heap: exact on a quiet one. Its time grows with the heap's size in use. */
 ALPS_API int alps_heap_stats(alps_heap_t *heap, struct alps_stats *stats);
 
 struct alps_block {
@@ -447,6 +447,8 @@ struct alps_instance {
                                 alps_declare_host_dead; 0 if not known */
     char host_name[64];      /* for people */
 };
+
+/* Calls visit for each instance slot in use; stops when it returns non-zero and returns that. */
 ALPS_API int alps_instance_walk(alps_heap_t *heap,
                                 int (*visit)(const struct alps_instance *instance, void *context),
                                 void *context);
@@ -457,6 +459,9 @@ struct alps_generation {
     int open;      /* 1: an instance has it open, or died and was not recovered yet */
     int committed; /* 1: its blocks are permanent */
 };
+
+/* Calls visit for each generation that the heap knows; stops when it returns non-zero and returns
+ * that. */
 ALPS_API int alps_generation_walk(alps_heap_t *heap,
                                   int (*visit)(const struct alps_generation *generation,
                                                void *context),

@@ -93,7 +93,7 @@ struct emu_profile_info {
     double read_ns; /* of the first memory, idle; 0: what the machine has */
 };
 
-/* The index-th of them; -ENOENT after the last. */
+/* Tells of the index-th profile that comes with the emulator; -ENOENT after the last. */
 EMU_API int emu_profile_get(unsigned index, struct emu_profile_info *info);
 
 /* Makes a range of addresses far. position: where it lies in the far memory, in bytes; processes
@@ -156,8 +156,9 @@ EMU_API void emu_copy(void *to, const void *from, size_t length);
  * CLOCK_MONOTONIC. */
 EMU_API uint64_t emu_clock_ns(void);
 
-/* With EMU_VIRTUAL: says that the thread computed for so long, or has waited until that time (after
- * a barrier: the latest clock of those who met). Otherwise nothing: time passes by itself. */
+/* Says, with EMU_VIRTUAL, that the thread computed for so long, or has waited until that time
+ * (after a barrier: the latest clock of those who met). Otherwise nothing: time passes by itself.
+ */
 EMU_API void emu_compute(uint64_t ns);
 EMU_API void emu_wait_until(uint64_t clock_ns);
 

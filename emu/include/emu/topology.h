@@ -92,6 +92,7 @@ struct emu_plan {
 EMU_API int emu_plan_make(const struct emu_topology *topology,
                           const struct emu_plan_request *request, struct emu_plan *plan);
 
+/* Names for people. */
 EMU_API const char *emu_node_kind_name(enum emu_node_kind kind);
 EMU_API const char *emu_source_name(enum emu_source source);
 
@@ -109,7 +110,7 @@ struct emu_placement {
     int first_misplaced_node;        /* where that page is instead */
 };
 
-/* Verifies page by page. 0 also if some are misplaced. */
+/* Verifies page by page where memory is. 0 also if some pages are misplaced. */
 EMU_API int emu_verify(const void *address, uint64_t length, const int *nodes, unsigned count,
                        struct emu_placement *placement);
 
