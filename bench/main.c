@@ -57,7 +57,7 @@ static uint64_t processes = 1;
 static double scale = 1;
 static uint64_t rounds = 7;
 static uint64_t limit_ns = LIMIT_NS;
-static const char *trace_path = BENCH_TRACE;
+static const char *trace_path; /* NULL: the one that comes with the program */
 static uint64_t seed = 1;
 static unsigned clock_choice = TEAM_CLOCK_WALL;
 static const char *profile; /* NULL: the memory is as it is */
@@ -225,6 +225,18 @@ static void report_failure(struct bench *bench, unsigned backend, unsigned workl
     fprintf(stderr, "alps-bench: %s: %s: %s\n", backend_names[backend], workload_names[workload],
             problem);
     bench->failed = true;
+}
+
+/* The trace that comes with the program, found from where that lies. */
+static const char *own_trace(void)
+{
+    static char path[PATH_MAX + sizeof "/" BENCH_TRACE];
+
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+    path[length < 0 ? 0 : length] = '\0';
+    char *name = strrchr(path, '/');
+    strcpy(name == NULL ? path : name + 1, BENCH_TRACE);
+    return path;
 }
 
 /* Plays a round; a backend that fails takes no part any more. */
@@ -639,7 +651,7 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (chosen(chosen_workloads, WORKLOAD_trace) &&
-        trace_read(trace_path, &bench.trace, error) != 0) {
+        trace_read(trace_path == NULL ? own_trace() : trace_path, &bench.trace, error) != 0) {
         fprintf(stderr, "alps-bench: %s\n", error);
         return EXIT_USAGE;
     }

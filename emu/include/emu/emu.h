@@ -62,10 +62,11 @@ struct emu_options {
 };
 
 /* Starts the emulator for this process. options NULL: from the environment,
- *   EMU_MODE=off|numa|spin|virtual|epoch   EMU_PROFILE=name or path   EMU_SHARE=path
- *   EMU_HOST=n   EMU_HOSTS=n   EMU_BASE_NS=x
- * where no EMU_MODE is "off". The first process of a share measures the machine for all, some
- * 0.5 s for EMU_SPIN.
+ *   EMU_MODE     off, numa, spin, virtual or epoch; none is "off"
+ *   EMU_PROFILE  a name or a path
+ *   EMU_SHARE    a path
+ *   EMU_HOST, EMU_HOSTS, EMU_BASE_NS  numbers
+ * The first process of a share measures the machine for all, some 0.5 s for EMU_SPIN.
  * Errors: EBUSY (started already; or too busy to measure), EINVAL (options, profile, share of
  * another profile), ENOENT (no such profile), ENOMEM, ENODEV (EMU_EPOCH: the processor's counters
  * cannot be used), ERANGE (EMU_SPIN: the memory is slower than what is to be emulated), other. */

@@ -1,9 +1,11 @@
-#include <alps/alps.h>
+#include <alps/alps.hpp>
 
 #include <cstdio>
 
 int main()
 {
     std::puts(alps_version());
-    return alps_deref(nullptr, ALPS_NULL) == nullptr ? 0 : 1;
+    int value = 1;
+    alps::ptr<int> p = &value;
+    return alps_heap_at(p.get()) == nullptr && *p == 1 ? 0 : 1;
 }
