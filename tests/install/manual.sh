@@ -47,17 +47,16 @@ for program in "$prefix"/bin/*; do
     done
 done
 
-shopt -s nullglob
-sources=()
+mkdir "$dir/pages"
 for page in "$man"/man?/*; do
-    [ -L "$page" ] || sources+=("$page")
+    [ -L "$page" ] || text "$page" >"$dir/pages/$(basename "$page" .gz)"
 done
 if command -v mandoc >/dev/null; then
-    run 0 mandoc -Tlint -Wwarning "${sources[@]}"
+    run 0 mandoc -Tlint -Wwarning "$dir"/pages/*
 elif command -v groff >/dev/null; then
-    for page in "${sources[@]}"; do
+    for page in "$dir"/pages/*; do
         checks=$((checks + 1))
-        text "$page" | groff -man -Tutf8 -ww -z >"$dir/out" 2>&1
+        groff -man -Tutf8 -ww -z "$page" >"$dir/out" 2>&1
         [ ! -s "$dir/out" ] || complain "$page"
     done
 else
