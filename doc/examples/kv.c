@@ -2,9 +2,9 @@
  *
  *     kv FILE put KEY VALUE | get KEY | delete KEY
  *
- * One writer at a time, by a mutex that outlives its owner; readers take no lock and never wait. The
- * memory of a freed entry can still be read, it only means nothing: so they look afterwards whether
- * an entry was taken out meanwhile, and begin again then.
+ * One writer at a time, by a mutex that outlives its owner; readers take no lock and never wait.
+ * The memory of a freed entry can still be read, it only means nothing: so they look afterwards
+ * whether an entry was taken out meanwhile, and begin again then.
  *
  * Killed anywhere, a writer leaves the store whole: an entry is allocated into a place of the store
  * (alps_malloc_to), and one store of a pointer puts it into its chain, or takes it out. */

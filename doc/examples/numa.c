@@ -2,8 +2,9 @@
  *
  *     numa FILE [NODE...]
  *
- * The zones of a heap are placed on nodes in turn. Blocks come from the node that the program wants,
- * if there is room, and can be moved to another one; the library looks where each page really is. */
+ * The zones of a heap are placed on nodes in turn. Blocks come from the node that the program
+ * wants, if there is room, and can be moved to another one; the library looks where each page
+ * really is. */
 #include <alps/alps.h>
 
 #include <stdio.h>

@@ -26,7 +26,7 @@ if [ "${1-}" = clean-root ]; then
     fi
     # The packages lie in the root while it is made; everything else comes from Debian.
     # shellcheck disable=SC2016 # for the shell that runs it
-    run 0 mmdebstrap --variant=apt --include=ca-certificates \
+    run 0 mmdebstrap --variant=apt \
         --customize-hook='mkdir "$1/packages"' \
         --customize-hook="copy-in ${packages[*]} /packages" \
         --customize-hook='chroot "$1" sh -c "apt-get install -y --no-install-recommends \
@@ -39,6 +39,8 @@ if [ "${1-}" = clean-root ]; then
         --customize-hook='chroot "$1" apt-get purge -y libalps0 alps-emu' \
         --customize-hook='test ! -e "$1/usr/bin/alps"' \
         bookworm /dev/null
+    equals 'what alps check says there' "$(cat "$dir/out" "$dir/err" | grep '^/heap: clean')" \
+        '/heap: clean'
     verdict
 fi
 

@@ -34,6 +34,7 @@ grants() {
     bench/harness/*) own=bench/harness others='harness/*' public='' ;;
     bench/*) own=bench public='@(alps/alps.h|emu/*)' ;;
     mpi/*) own=mpi others='harness/*' public='@(alps/alps.h|emu/*)' ;;
+    doc/examples/*) own=doc/examples public='@(alps/alps.h|alps/alps.hpp)' ;;
     *) own=$(dirname "$1") ;;
     esac
 }
