@@ -96,7 +96,8 @@ bool heap_settle(struct instance *instance, struct alps_recovery *report)
         }
 
     uint64_t owner = instance->owner;
-    fam_cas(&layout_super(l)->root_lock, &owner, 0);
+    if (fam_load(&layout_super(l)->root_lock) == owner)
+        fam_cas(&layout_super(l)->root_lock, &owner, 0);
     if (report != NULL) {
         report->zones += zones;
         report->spans_freed += spans_freed;

@@ -19,6 +19,7 @@ struct instance {
     unsigned slot;
     uint64_t state;            /* of the slot, as long as it is ours */
     uint64_t owner;            /* bits of this instance in state words */
+    alps_gen_t number;         /* of the generation that it may begin */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
     uint64_t *touched;            /* DRAM copy of the slot's bitmap; NULL: look there */
@@ -30,11 +31,11 @@ struct instance {
     struct instance_runs hints; /* that were free when we looked last */
 };
 
-/* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's
- * layout is open. -EUSERS: no free slot. */
-int instance_join(struct instance *instance);
+/* Takes a slot and, unless it is to be permanent, a number; what is allocated is permanent until
+ * instance_take_generation. The instance's layout is open. -EUSERS: no free slot. */
+int instance_join(struct instance *instance, bool permanent);
 
-/* Takes a new generation. -ENOSPC: no free entry in the table. */
+/* Begins the generation of that number. -ENOSPC: no free entry in the table. */
 int instance_take_generation(struct instance *instance);
 
 /* Gives the slot back. empty: no span carries the generation any more. */

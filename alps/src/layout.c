@@ -612,7 +612,7 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
         fam_load_acquire(&layout_super(l)->formatting) != 0)
         rc = error_set(EUCLEAN, "%s: formatting was interrupted; format it again", paths[0]);
     if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
-        fam_load_acquire(&layout_super(l)->slots_used) > l->instance_count)
+        fam_load_acquire(&layout_super(l)->slots_used) > l->instance_count + LAYOUT_INSTANCE_MAX)
         rc = error_set(EUCLEAN, "%s: damaged: %llu of %u instance slots were used", paths[0],
                        (unsigned long long)fam_load(&layout_super(l)->slots_used),
                        l->instance_count);
