@@ -94,7 +94,11 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
             break;
         first += min_u64(occupied(l, first, state), end - first);
     }
-    uint64_t stop = first;
+    if (first >= end)
+        return (struct run){end, end};
+    /* The first span is not looked at again: a run that somebody has just claimed is no reason to
+     * take the rest of the zone for full. */
+    uint64_t stop = first + 1;
     end = min_u64(end, first + min_u64(enough, end - first));
     for (; stop < end; stop++)
         if (fam_load(&states[stop - zone_first]) != SPAN_FREE ||
