@@ -216,9 +216,8 @@ static const struct {
 
 static void kill_last(unsigned alive)
 {
-    alps_heap_t *heap = nodes[alive - 1].heap;
-    dead_generation = alps_heap_generation(heap);
-    sim_kill(alive - 1, heap);
+    dead_generation = alps_heap_generation(nodes[alive - 1].heap);
+    sim_kill(alive - 1);
 }
 
 static void report(bh_writer_t *writer, const char *name, uint64_t count, const struct sim_phase *p)

@@ -14,10 +14,12 @@
 
 #define LINE 64
 #define STACK ((size_t)256 << 10)
+#define AHEAD_NS 50u /* that a node may be whose processor's cache has all that it reads */
 
 const char *const sim_region_names[SIM_REGIONS] = {
-    "superblock", "next_generation", "root_lock", "slots_used", "generations", "roots",
-    "zones",      "slots",           "states",    "records",    "R",           "data"};
+    "superblock", "next_generation", "root_lock", "slots_used", "generations", "slot_states",
+    "roots",      "zones",           "slots",     "states",     "records",     "R",
+    "data"};
 
 struct sim_node {
     unsigned index;
@@ -46,6 +48,7 @@ static struct {
     char *stacks;
     struct sim_node *running; /* NULL: outside of the simulation */
     ucontext_t outside;
+    unsigned *locks;         /* on the heap's file: node + 1, or 0 */
     struct sim_node **queue; /* a binary heap of those that wait to go on, the first one first */
     unsigned queued;
     int (*act)(unsigned node);
@@ -123,8 +126,10 @@ static enum sim_region region_of(uint64_t offset)
     const char *base = layout_at(l, 0);
     if (offset < (uint64_t)((char *)layout_generation(l, 0) - base))
         return SIM_SUPER;
-    if (offset < (uint64_t)((char *)layout_root(l, 0) - base))
+    if (offset < l->slot_states_offset)
         return SIM_GENERATIONS;
+    if (offset < l->roots_offset)
+        return SIM_SLOT_STATES;
     if (offset < l->zones_offset)
         return SIM_ROOTS;
     if (offset < l->instances_offset)
@@ -156,7 +161,8 @@ static void hand_over(struct line *line, enum sim_region region, uint64_t offset
     }
 }
 
-static void charge(struct sim_node *n, enum alps_fam_op op, uint64_t offset)
+/* Charges an access; whether it had to go to the memory. */
+static bool charge(struct sim_node *n, enum alps_fam_op op, uint64_t offset)
 {
     const enum sim_region region = region_of(offset);
     struct sim_figures *figures = &sim.phase->regions[region];
@@ -192,6 +198,7 @@ static void charge(struct sim_node *n, enum alps_fam_op op, uint64_t offset)
     figures->misses += missed;
     figures->ns += n->clock - before;
     figures->waited_ns += begin - before;
+    return missed != 0;
 }
 
 static uint64_t access_hook(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
@@ -203,8 +210,10 @@ static uint64_t access_hook(void *context, enum alps_fam_op op, uint64_t *word, 
         emu_fence();
         n->clock = emu_clock_ns();
     } else if (n != NULL && n->base != NULL) {
-        charge(n, op, (uint64_t)((char *)word - n->base));
-        if (sim.queued != 0 && is_before(sim.queue[0], n))
+        const bool missed = charge(n, op, (uint64_t)((char *)word - n->base));
+        const bool may_be_ahead = op == ALPS_FAM_LOAD && !missed;
+        if (sim.queued != 0 && is_before(sim.queue[0], n) &&
+            !(may_be_ahead && n->clock - sim.queue[0]->clock < AHEAD_NS))
             go_on(exchange(n), &n->context);
     }
     return alps_fam_perform(op, word, expected, value);
@@ -216,6 +225,35 @@ static void map_hook(void *context, const void *base, uint64_t length, uint64_t 
     (void)context, (void)length, (void)position;
     if (sim.running != NULL)
         sim.running->base = mapped ? (char *)(uintptr_t)base : NULL;
+}
+
+/* ---- locks ---- */
+
+/* The linker puts these in the place of region_lock and region_unlock: for each lock the kernel would
+ * look through all that are held on the file. What is no slot's lock only keeps strangers out. */
+int __real_region_lock(struct region *region, unsigned number, bool exclusive);
+int __wrap_region_lock(struct region *region, unsigned number, bool exclusive);
+int __wrap_region_lock(struct region *region, unsigned number, bool exclusive)
+{
+    if (sim.running == NULL)
+        return __real_region_lock(region, number, exclusive);
+    if (number < REGION_FIRST_LOCK)
+        return 0;
+    unsigned *holder = &sim.locks[number - REGION_FIRST_LOCK];
+    if (*holder != 0 && *holder != sim.running->index + 1)
+        return -EBUSY;
+    *holder = sim.running->index + 1;
+    return 0;
+}
+
+void __real_region_unlock(struct region *region, unsigned number);
+void __wrap_region_unlock(struct region *region, unsigned number);
+void __wrap_region_unlock(struct region *region, unsigned number)
+{
+    if (sim.running == NULL)
+        __real_region_unlock(region, number);
+    else if (number >= REGION_FIRST_LOCK)
+        sim.locks[number - REGION_FIRST_LOCK] = 0;
 }
 
 /* ---- the whole ---- */
@@ -249,9 +287,11 @@ int sim_start(const char *profile, const char *path, unsigned nodes)
     sim.nodes = calloc(nodes, sizeof *sim.nodes);
     sim.queue = calloc(nodes, sizeof(struct sim_node *));
     sim.lines = calloc(sim.layout->data_offset / LINE, sizeof *sim.lines);
+    sim.locks = calloc(sim.layout->instance_count, sizeof *sim.locks);
     sim.stacks = mmap(NULL, nodes * STACK, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (sim.nodes == NULL || sim.queue == NULL || sim.lines == NULL || sim.stacks == MAP_FAILED)
+    if (sim.nodes == NULL || sim.queue == NULL || sim.lines == NULL || sim.locks == NULL ||
+        sim.stacks == MAP_FAILED)
         return no_memory();
     for (; sim.count < nodes; sim.count++) {
         struct sim_node *n = &sim.nodes[sim.count];
@@ -275,6 +315,7 @@ void sim_stop(void)
     free(sim.nodes);
     free(sim.queue);
     free(sim.lines);
+    free(sim.locks);
     alps_heap_close(sim.observer);
     memset(&sim, 0, sizeof sim);
 }
@@ -328,10 +369,12 @@ int sim_run(int (*act)(unsigned node), unsigned count, struct sim_phase *phase)
     return sim.failed ? -1 : 0;
 }
 
-void sim_kill(unsigned node, alps_heap_t *heap)
+void sim_kill(unsigned node)
 {
     sim.nodes[node].dead = true;
-    region_forget_files(&heap_layout(heap)->region); /* and with them its locks */
+    for (unsigned i = 0; i < sim.layout->instance_count; i++)
+        if (sim.locks[i] == node + 1)
+            sim.locks[i] = 0;
 }
 
 alps_heap_t *sim_observer(void)

@@ -2,8 +2,9 @@
  *
  * Each node is an opening of the heap, played by an agent of the emulator on a host of its own: with
  * its own link to the memory, processor's cache and clock. All run at once: at each access of the
- * library to shared memory the node with the least clock goes on, so every access takes effect in
- * the order of the emulated time, and a run is the same each time and on every machine.
+ * library to shared memory the node with the least clock goes on, so accesses take effect in the
+ * order of the emulated time, and a run is the same each time and on every machine. (Only a node
+ * that reads what its cache has may be a little ahead.)
  *
  * What the emulator knows nothing of is added here: a line can be handed to one writer at a time. A
  * processor that fetches a line to change it has it from the beginning of the fetch to its end, and
@@ -22,6 +23,7 @@ enum sim_region {
     SIM_ROOT_LOCK,
     SIM_SLOTS_USED,
     SIM_GENERATIONS,
+    SIM_SLOT_STATES,
     SIM_ROOTS,
     SIM_ZONES,
     SIM_SLOTS,
@@ -60,8 +62,8 @@ void sim_stop(void);
  * them returned something else. */
 int sim_run(int (*act)(unsigned node), unsigned count, struct sim_phase *phase);
 
-/* The kernel of a node takes it for dead from now on, and it does nothing any more. */
-void sim_kill(unsigned node, alps_heap_t *heap);
+/* A node dies: it does nothing any more, and its locks are gone. */
+void sim_kill(unsigned node);
 
 /* The heap for looking at it, outside of the simulation. */
 alps_heap_t *sim_observer(void);

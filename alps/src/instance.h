@@ -58,10 +58,10 @@ unsigned instance_find_alive(struct instance *instance);
 int instance_declare_dead(struct instance *instance, unsigned slot, uint64_t state);
 
 /* Whether somebody else has declared this instance dead: then nothing of the heap is its own any
- * more, and it must change nothing. Reads one line that nobody changes before. */
+ * more, and it must change nothing. Reads one line, which changes only as its neighbours come and go. */
 static inline bool instance_is_lost(const struct instance *instance)
 {
-    return fam_load_acquire(&layout_slot(&instance->layout, instance->slot)->state) !=
+    return fam_load_acquire(layout_slot_state(&instance->layout, instance->slot)) !=
            instance->state;
 }
 
@@ -75,7 +75,7 @@ void instance_beat(struct instance *instance);
 
 /* Seconds since the last one; whether the slot's instance runs on another kernel. */
 uint64_t instance_silence(const struct layout_slot *slot);
-bool instance_is_remote(const struct layout_slot *slot);
+bool instance_is_remote(const struct layout *layout, unsigned slot);
 
 /* A number for this host and its present boot; never 0. */
 uint64_t instance_kernel(void);

@@ -58,12 +58,16 @@ static void compute_geometry(struct layout_super *s)
     s->version = LAYOUT_VERSION;
     s->byte_order = LAYOUT_BYTE_ORDER;
     s->span_shift = SPAN_SHIFT;
-    s->generation_count = LAYOUT_GENERATION_MAX;
+    s->generation_count = (uint32_t)align_up(
+        max_u64(LAYOUT_GENERATION_MIN, (uint64_t)s->instance_count * LAYOUT_GENERATIONS_EACH),
+        LAYOUT_LINE / sizeof(fam_word_t));
     s->root_count = ALPS_ROOT_MAX;
     s->intent_count = LAYOUT_INTENT_MAX;
 
     s->generations_offset = sizeof(struct layout_super);
-    s->roots_offset = s->generations_offset + LAYOUT_GENERATION_MAX * sizeof(fam_word_t);
+    s->slot_states_offset = s->generations_offset + s->generation_count * sizeof(fam_word_t);
+    s->roots_offset =
+        align_up(s->slot_states_offset + s->instance_count * sizeof(fam_word_t), LAYOUT_LINE);
     s->zones_offset = s->roots_offset + ALPS_ROOT_MAX * sizeof(struct layout_root);
 
     /* How many zones there are depends on the tables' size, which depends on the zones: count with
@@ -192,7 +196,10 @@ static void set_view(struct layout *l, const struct layout_super *s)
         .zone_words =
             (unsigned)((s->instance_stride - sizeof(struct layout_slot)) / 2 / sizeof(fam_word_t)),
         .instance_count = s->instance_count,
+        .generation_count = s->generation_count,
         .root_count = s->root_count,
+        .slot_states_offset = s->slot_states_offset,
+        .roots_offset = s->roots_offset,
         .zones_offset = s->zones_offset,
         .instances_offset = s->instances_offset,
         .instance_stride = s->instance_stride,
@@ -649,8 +656,8 @@ int layout_format(struct layout *l)
     fam_store_release(&super->formatting, 1);
     layout_persist(l, &super->formatting);
 
-    /* Generations, roots and instances, then all metadata and data; the zones' sizes and places
-     * stay if they make sense, and so does the number of the next generation. */
+    /* Generations, slots, roots and instances, then all metadata and data; the zones' sizes and
+     * places stay if they make sense, and so does the number of the next generation. */
     uint64_t tables = sizeof(struct layout_super);
     memset(layout_at(l, tables), 0, l->zones_offset - tables);
     bool sane = true;

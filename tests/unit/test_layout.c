@@ -21,7 +21,8 @@ static void check_geometry(uint64_t size, uint64_t capacity, uint64_t zone_size)
     const struct layout_super *s = layout_super(l);
 
     /* Areas follow one another. */
-    CHECK_LE(s->generations_offset + LAYOUT_GENERATION_MAX * 8, s->roots_offset);
+    CHECK_LE(s->generations_offset + s->generation_count * 8, s->slot_states_offset);
+    CHECK_LE(s->slot_states_offset + s->instance_count * 8, s->roots_offset);
     CHECK_LE(s->roots_offset + s->root_count * sizeof(struct layout_root), s->zones_offset);
     CHECK_LE(s->zones_offset + s->zone_count * sizeof(struct layout_zone), s->instances_offset);
     CHECK_LE(s->instances_offset + (s->instance_count + 1) * s->instance_stride, s->paths_offset);

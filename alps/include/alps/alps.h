@@ -105,7 +105,8 @@ struct alps_create_options {
                                puts them */
     unsigned node_count; /* length of nodes */
     unsigned max_instances; /* openings for writing at the same time; default by capacity,
-                               at least 64; at most 4096 */
+                               at least 64; at most 16383. The heap remembers four times
+                               as many generations, at least 4096 */
     unsigned flags;         /* ALPS_CREATE_... */
 };
 
