@@ -416,7 +416,9 @@ int main(int argc, char **argv)
     }
     snprintf(default_path, sizeof default_path, "/dev/shm/alps-bench-scale-%ld", (long)getpid());
     path = heap_path == NULL ? default_path : heap_path;
-    const bh_field_t extra[] = {bh_text("profile", profile), bh_count("ops", ops)};
+    char emulation[256];
+    snprintf(emulation, sizeof emulation, "virtual %s", profile);
+    const bh_field_t extra[] = {bh_text("emulation", emulation), bh_count("ops_per_node", ops)};
     bh_write_machine(&writer, "alps-bench-scale", alps_version(), argc, argv, extra, 2);
     int result = 0;
     for (size_t i = 0; i < left && result == 0; i++) {

@@ -229,8 +229,9 @@ static void map_hook(void *context, const void *base, uint64_t length, uint64_t 
 
 /* ---- locks ---- */
 
-/* The linker puts these in the place of region_lock and region_unlock: for each lock the kernel would
- * look through all that are held on the file. What is no slot's lock only keeps strangers out. */
+/* The linker puts these in the place of region_lock and region_unlock: for each lock the kernel
+ * would look through all that are held on the file. What is no slot's lock only keeps strangers
+ * out. */
 int __real_region_lock(struct region *region, unsigned number, bool exclusive);
 int __wrap_region_lock(struct region *region, unsigned number, bool exclusive);
 int __wrap_region_lock(struct region *region, unsigned number, bool exclusive)

@@ -1,7 +1,7 @@
 /* Many nodes that share one heap, simulated by one thread.
  *
- * Each node is an opening of the heap, played by an agent of the emulator on a host of its own: with
- * its own link to the memory, processor's cache and clock. All run at once: at each access of the
+ * Each node is an opening of the heap, played by an agent of the emulator on a host of its own:
+ * with its own link to the memory, processor's cache and clock. All run at once: at each access of the
  * library to shared memory the node with the least clock goes on, so accesses take effect in the
  * order of the emulated time, and a run is the same each time and on every machine. (Only a node
  * that reads what its cache has may be a little ahead.)
@@ -51,8 +51,6 @@ struct sim_phase {
     uint64_t hot_offset; /* of the line in the heap */
     uint64_t hot_ns;
 };
-
-struct sim_node;
 
 /* Simulates so many nodes on a profile; they will open the heap in this file, which is there. */
 int sim_start(const char *profile, const char *path, unsigned nodes);

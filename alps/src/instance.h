@@ -58,7 +58,7 @@ unsigned instance_find_alive(struct instance *instance);
 int instance_declare_dead(struct instance *instance, unsigned slot, uint64_t state);
 
 /* Whether somebody else has declared this instance dead: then nothing of the heap is its own any
- * more, and it must change nothing. Reads one line, which changes only as its neighbours come and go. */
+ * more, and it must change nothing. Reads one line, which changes as its neighbours come and go. */
 static inline bool instance_is_lost(const struct instance *instance)
 {
     return fam_load_acquire(layout_slot_state(&instance->layout, instance->slot)) !=

@@ -656,8 +656,8 @@ int layout_format(struct layout *l)
     fam_store_release(&super->formatting, 1);
     layout_persist(l, &super->formatting);
 
-    /* Generations, slots, roots and instances, then all metadata and data; the zones' sizes and
-     * places stay if they make sense, and so does the number of the next generation. */
+    /* Generations, slots, roots, then all metadata and data; the zones' sizes and places stay if
+     * they make sense, and so does the number of the next generation. */
     uint64_t tables = sizeof(struct layout_super);
     memset(layout_at(l, tables), 0, l->zones_offset - tables);
     bool sane = true;
