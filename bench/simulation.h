@@ -1,10 +1,10 @@
 /* Many nodes that share one heap, simulated by one thread.
  *
  * Each node is an opening of the heap, played by an agent of the emulator on a host of its own:
- * with its own link to the memory, processor's cache and clock. All run at once: at each access of the
- * library to shared memory the node with the least clock goes on, so accesses take effect in the
- * order of the emulated time, and a run is the same each time and on every machine. (Only a node
- * that reads what its cache has may be a little ahead.)
+ * with its own link to the memory, processor's cache and clock. All run at once: at each access of
+ * the library to shared memory the node with the least clock goes on, so accesses take effect in
+ * the order of the emulated time, and a run is the same each time and on every machine. (Only a
+ * node that reads what its cache has may be a little ahead.)
  *
  * What the emulator knows nothing of is added here: a line can be handed to one writer at a time. A
  * processor that fetches a line to change it has it from the beginning of the fetch to its end, and
