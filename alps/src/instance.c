@@ -219,11 +219,11 @@ int instance_join(struct instance *instance, bool permanent)
     return rc < 0 ? rc : 0;
 }
 
-/* Where the entry of a generation is looked for first: those of neighbouring numbers lie in
- * different lines, so that instances that come at the same time do not wait for each other. */
-static unsigned first_entry(const struct layout *l, alps_gen_t number)
+/* Those of neighbouring numbers lie in different lines, so that instances that come at the same time
+ * do not wait for each other. */
+unsigned generation_home(const struct layout *layout, alps_gen_t number)
 {
-    return (unsigned)((number * UINT64_C(0x9e3779b97f4a7c15) >> 32) % l->generation_count);
+    return (unsigned)((number * UINT64_C(0x9e3779b97f4a7c15) >> 32) % layout->generation_count);
 }
 
 int instance_take_generation(struct instance *instance)
@@ -234,7 +234,7 @@ int instance_take_generation(struct instance *instance)
         generation_word(instance->number, instance->slot, GENERATION_USED | GENERATION_OPEN);
     fam_store_release(&slot->generation, instance->number);
     layout_persist(l, &slot->generation);
-    unsigned index = first_entry(l, instance->number);
+    unsigned index = generation_home(l, instance->number);
     for (unsigned i = 0; i < l->generation_count; i++) {
         fam_word_t *entry = layout_generation(l, index);
         uint64_t expected = 0;
@@ -421,7 +421,7 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
 
 int64_t generation_find(const struct layout *layout, alps_gen_t number)
 {
-    unsigned index = first_entry(layout, number);
+    unsigned index = generation_home(layout, number);
     for (unsigned i = 0; i < layout->generation_count; i++) {
         uint64_t word = fam_load_acquire(layout_generation(layout, index));
         if ((word & GENERATION_USED) != 0 && generation_number(word) == number)

@@ -100,7 +100,8 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
 /* What an intent says. */
 enum intent_op { INTENT_NONE = 0, INTENT_MALLOC = 1, INTENT_FREE = 2 };
 
-/* Index of the entry of a generation, or -1. */
+/* Index of the entry where a generation is looked for first; where it is, or -1. */
+unsigned generation_home(const struct layout *layout, alps_gen_t number);
 int64_t generation_find(const struct layout *layout, alps_gen_t number);
 
 /* Empties entries of generations that are not open and that no span carries, by in_use, a bitmap of
