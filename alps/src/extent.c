@@ -615,7 +615,7 @@ void extent_trim(struct instance *instance, uint64_t zone)
     struct layout *l = &instance->layout;
     uint64_t zone_first = zone << l->zone_shift, chunk_spans = (uint64_t)1 << l->chunk_shift;
     uint64_t spans = layout_zone_spans(l, zone);
-    if (l->region.in_place)
+    if (region_keeps(&l->region))
         return;
     /* The rest of a chunk that exists in part may come and be used at any time. */
     if (spans < layout_zone_limit(l, zone))

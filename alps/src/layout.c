@@ -408,10 +408,10 @@ static int give_lengths(struct layout *l, const struct layout_super *s)
 {
     uint64_t spans = spans_of_size(s->meta_offset, s->size);
     for (unsigned i = 0; i < s->file_count; i++) {
-        const struct region_file *file = &l->region.files[i];
-        uint64_t length = file_length(s, i, file_share(spans, i, s->file_count));
-        if (ftruncate(file->fd, (off_t)length) != 0)
-            return error_system(errno, "%s: cannot be given its size", file->path);
+        int rc = region_set_length(&l->region.files[i],
+                                   file_length(s, i, file_share(spans, i, s->file_count)));
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
