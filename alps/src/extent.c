@@ -94,7 +94,11 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
             break;
         first += min_u64(occupied(l, first, state), end - first);
     }
-    uint64_t stop = first;
+    if (first >= end)
+        return (struct run){end, end};
+    /* The first span is not looked at again: a run that somebody has just claimed is no reason to
+     * take the rest of the zone for full. */
+    uint64_t stop = first + 1;
     end = min_u64(end, first + min_u64(enough, end - first));
     for (; stop < end; stop++)
         if (fam_load(&states[stop - zone_first]) != SPAN_FREE ||
@@ -611,7 +615,7 @@ void extent_trim(struct instance *instance, uint64_t zone)
     struct layout *l = &instance->layout;
     uint64_t zone_first = zone << l->zone_shift, chunk_spans = (uint64_t)1 << l->chunk_shift;
     uint64_t spans = layout_zone_spans(l, zone);
-    if (l->region.in_place)
+    if (region_keeps(&l->region))
         return;
     /* The rest of a chunk that exists in part may come and be used at any time. */
     if (spans < layout_zone_limit(l, zone))

@@ -44,7 +44,7 @@ static bool owner_wrong(const struct layout *l, uint64_t span, uint64_t state, s
     if (slot >= l->instance_count)
         return wrong(f, "E4: span %llu names slot %u of %u", (ull)span, slot, l->instance_count);
     struct layout_slot *s = layout_slot(l, slot);
-    uint64_t slot_state = fam_load_acquire(&s->state);
+    uint64_t slot_state = fam_load_acquire(layout_slot_state(l, slot));
     if (slot_status(slot_state) == SLOT_FREE ||
         span_owner_bits(slot, slot_incarnation(slot_state)) != owner)
         return wrong(f, "I2: span %llu names slot %u, which another or no instance has", (ull)span,
@@ -67,7 +67,7 @@ static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uin
         return wrong(f, "E5: span %llu has incarnation %llu, its record %llu", (ull)span,
                      (ull)span_incarnation(state), (ull)fam_load(&record->incarnation));
     uint64_t generation = record_generation(record);
-    if (generation >= LAYOUT_GENERATION_MAX ||
+    if (generation >= l->generation_count ||
         (fam_load_acquire(layout_generation(l, generation)) & GENERATION_USED) == 0)
         return wrong(f, "I4: span %llu carries entry %llu of the generations, which is not used",
                      (ull)span, (ull)generation);
@@ -170,7 +170,8 @@ static bool zone_wrong(const struct layout *l, uint64_t zone, struct finding *f)
 static bool slot_wrong(const struct layout *l, uint64_t index, struct finding *f)
 {
     struct layout_slot *slot = layout_slot(l, (unsigned)index);
-    uint64_t state = fam_load_acquire(&slot->state);
+    const fam_word_t *word = layout_slot_state(l, (unsigned)index);
+    uint64_t state = fam_load_acquire(word);
     if (slot_status(state) > SLOT_DECLARED)
         return wrong(f, "I1: slot %llu has the unknown state %llx", (ull)index, (ull)state);
     if (state != 0 && index >= layout_slots_used(l))
@@ -185,7 +186,7 @@ static bool slot_wrong(const struct layout *l, uint64_t index, struct finding *f
     }
     for (unsigned i = 0; i < l->zone_words; i++)
         clean &= fam_load(&layout_touched(l, slot)[i]) == 0;
-    if (slot_status(state) == SLOT_FREE && !clean && fam_load_acquire(&slot->state) == state)
+    if (slot_status(state) == SLOT_FREE && !clean && fam_load_acquire(word) == state)
         return wrong(f, "I2: slot %llu is free but not clean", (ull)index);
     return false;
 }
@@ -207,7 +208,7 @@ static bool generation_wrong(const struct layout *l, uint64_t index, struct find
         return false;
     unsigned slot = generation_slot(word);
     if (slot >= l->instance_count ||
-        slot_status(fam_load_acquire(&layout_slot(l, slot)->state)) == SLOT_FREE ||
+        slot_status(fam_load_acquire(layout_slot_state(l, slot))) == SLOT_FREE ||
         fam_load(&layout_slot(l, slot)->generation) != generation_number(word))
         return wrong(f, "I3: generation %llu is open in slot %u, which has another or none",
                      (ull)generation_number(word), slot);
@@ -305,7 +306,7 @@ int alps_heap_check(alps_heap_t *heap, struct alps_check *report)
         return rc;
     const struct layout *l = heap_layout(heap);
     struct alps_check check = {.struct_size = sizeof check};
-    for (uint64_t i = 0; i < LAYOUT_GENERATION_MAX; i++)
+    for (uint64_t i = 0; i < l->generation_count; i++)
         look(l, i, generation_wrong, &check);
     for (uint64_t i = 0; i < l->root_count; i++)
         look(l, i, root_wrong, &check);

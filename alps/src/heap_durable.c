@@ -53,7 +53,7 @@ static bool is_whole(const struct layout *l, uint64_t first, uint64_t count)
 
 static bool is_known(const struct layout *l, uint64_t generation)
 {
-    return generation < LAYOUT_GENERATION_MAX &&
+    return generation < l->generation_count &&
            (fam_load(layout_generation(l, generation)) & GENERATION_USED) != 0;
 }
 
@@ -148,7 +148,7 @@ static void mend_slots(const struct layout *l)
 {
     for (unsigned i = 0; i <= l->instance_count; i++) {
         struct layout_slot *slot = layout_slot(l, i);
-        if (i < l->instance_count && slot_status(fam_load(&slot->state)) != SLOT_FREE) {
+        if (i < l->instance_count && slot_status(fam_load(layout_slot_state(l, i))) != SLOT_FREE) {
             touch_all(l, slot);
             continue;
         }
@@ -163,7 +163,7 @@ static void mend_slots(const struct layout *l)
         put(l, &slot->hinted_classes[1], 0);
     }
     struct layout_super *super = layout_super(l);
-    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
+    for (unsigned i = 1; i < l->generation_count; i++) {
         fam_word_t *entry = layout_generation(l, i);
         const uint64_t word = fam_load(entry);
         const unsigned slot = generation_slot(word);
@@ -173,7 +173,7 @@ static void mend_slots(const struct layout *l)
         }
         if ((word & GENERATION_OPEN) != 0 &&
             (slot >= l->instance_count ||
-             slot_status(fam_load(&layout_slot(l, slot)->state)) == SLOT_FREE ||
+             slot_status(fam_load(layout_slot_state(l, slot))) == SLOT_FREE ||
              fam_load(&layout_slot(l, slot)->generation) != generation_number(word)))
             put(l, entry, word & ~GENERATION_OPEN);
         if (fam_load(&super->next_generation) <= generation_number(word))

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 
 #include "error.h"
 
@@ -212,7 +213,7 @@ int alps_commit(alps_heap_t *heap, alps_gen_t number)
 
 struct collection {
     struct instance *instance;
-    uint64_t in_use[LAYOUT_GENERATION_MAX / 64];
+    uint64_t *in_use; /* a bit for each entry */
 };
 
 /* Brings what carries a committed generation up to date; notes what carries another. */
@@ -223,7 +224,7 @@ static void collect_run(void *context, uint64_t span, uint64_t state)
     const struct layout *l = &instance->layout;
     fam_word_t *word = &layout_record(l, span)->generation;
     uint64_t expected = fam_load_acquire(word), generation = expected & UINT32_MAX;
-    if (generation == 0 || generation >= LAYOUT_GENERATION_MAX)
+    if (generation == 0 || generation >= l->generation_count)
         return;
     if (generation_committed(l, generation)) {
         if (span_kind(state) == SPAN_EXTENT) {
@@ -249,10 +250,14 @@ static void collect_run(void *context, uint64_t span, uint64_t state)
 void heap_collect_generations(alps_heap_t *heap)
 {
     const struct layout *l = heap_layout(heap);
-    struct collection collection = {.instance = &heap->instance};
-    uint64_t before[LAYOUT_GENERATION_MAX];
-    for (unsigned i = 0; i < LAYOUT_GENERATION_MAX; i++)
+    uint64_t *before = calloc(l->generation_count + l->generation_count / 64 + 1, sizeof *before);
+    if (before == NULL)
+        return;
+    struct collection collection = {.instance = &heap->instance,
+                                    .in_use = before + l->generation_count};
+    for (unsigned i = 0; i < l->generation_count; i++)
         before[i] = fam_load_acquire(layout_generation(l, i));
     for_each_run(l, -1, collect_run, &collection);
     generation_collect(l, before, collection.in_use);
+    free(before);
 }

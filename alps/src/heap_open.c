@@ -82,7 +82,7 @@ static int join(alps_heap_t *heap, bool permanent)
     struct instance *instance = &heap->instance;
     int rc = heap_recover(heap, true, NULL);
     if (rc == 0)
-        rc = instance_join(instance);
+        rc = instance_join(instance, permanent);
     if (rc != 0)
         return rc;
     instance->touched = heap->touched;
@@ -100,14 +100,20 @@ static int join(alps_heap_t *heap, bool permanent)
     return rc;
 }
 
-/* Where to look for free spans first: instances start apart, so that they rarely meet. */
+/* Where to look for free spans first: instances start apart, so that they rarely meet, in zones of
+ * their own. If there are more of them than zones, they are spread over a zone's chunks, evenly
+ * whatever their number: by multiples of the golden ratio. */
 static uint64_t first_cursor(const struct layout *l, unsigned slot)
 {
     uint64_t zones = 0;
     for (uint64_t zone = 0; zone < l->file_zones && fam_load(&layout_zone(l, zone)->spans) != 0;
          zone++)
         zones++;
-    return zones == 0 ? 0 : (slot % zones) << l->zone_shift;
+    if (zones == 0)
+        return 0;
+    uint64_t chunks = l->zone_spans >> l->chunk_shift;
+    uint64_t chunk = (slot / zones * UINT64_C(0x9e3779b9) & UINT32_MAX) * chunks >> 32;
+    return ((slot % zones) << l->zone_shift) + (chunk << l->chunk_shift);
 }
 
 int alps_heap_open_files(const char *const *paths, unsigned count,

@@ -96,7 +96,8 @@ bool heap_settle(struct instance *instance, struct alps_recovery *report)
         }
 
     uint64_t owner = instance->owner;
-    fam_cas(&layout_super(l)->root_lock, &owner, 0);
+    if (fam_load(&layout_super(l)->root_lock) == owner)
+        fam_cas(&layout_super(l)->root_lock, &owner, 0);
     if (report != NULL) {
         report->zones += zones;
         report->spans_freed += spans_freed;
@@ -123,7 +124,7 @@ int heap_recover(alps_heap_t *heap, bool before_join, struct alps_recovery *repo
             }
             instance_leave(&heir, !carried);
         } else if (rc == 0 && report != NULL) {
-            report->live += slot_status(fam_load(&layout_slot(l, slot)->state)) != SLOT_FREE;
+            report->live += slot_status(fam_load(layout_slot_state(l, slot))) != SLOT_FREE;
         }
     }
     pthread_mutex_unlock(&heap->recovery);
@@ -169,7 +170,7 @@ int alps_declare_dead(alps_heap_t *heap, alps_gen_t generation)
         return error_set(EINVAL, "%s: generation 0 names no instance", heap_name(heap));
     for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
-        uint64_t state = fam_load_acquire(&slot->state);
+        uint64_t state = fam_load_acquire(layout_slot_state(l, i));
         if (slot_status(state) != SLOT_FREE && fam_load_acquire(&slot->generation) == generation)
             return declare_dead(heap, i, state);
     }
@@ -196,7 +197,7 @@ int alps_declare_host_dead(alps_heap_t *heap, uint64_t host, uint64_t boot)
     unsigned found = 0;
     for (unsigned i = 0, end = layout_slots_used(l); i < end && rc == 0; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
-        uint64_t state = fam_load_acquire(&slot->state);
+        uint64_t state = fam_load_acquire(layout_slot_state(l, i));
         if (!instance_is_of_host(slot, state, host, boot))
             continue;
         found++;

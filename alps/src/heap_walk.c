@@ -21,7 +21,7 @@ static bool slab_or_extent(const struct layout *l, uint64_t span, uint64_t *stat
 static alps_gen_t generation_of(const struct layout *l, uint64_t span)
 {
     uint64_t index = record_generation(layout_record(l, span));
-    if (index >= LAYOUT_GENERATION_MAX)
+    if (index >= l->generation_count)
         return ALPS_PERMANENT;
     uint64_t word = fam_load_acquire(layout_generation(l, index));
     return (word & GENERATION_COMMITTED) != 0 ? ALPS_PERMANENT : generation_number(word);
@@ -137,7 +137,7 @@ int alps_heap_stats(alps_heap_t *heap, struct alps_stats *result)
     s.usable_bytes = spans << SPAN_SHIFT;
     s.metadata_bytes = s.size - s.usable_bytes;
     for (unsigned slot = 0, end = layout_slots_used(l); slot < end; slot++) {
-        if (slot_status(fam_load_acquire(&layout_slot(l, slot)->state)) == SLOT_FREE)
+        if (slot_status(fam_load_acquire(layout_slot_state(l, slot))) == SLOT_FREE)
             continue;
         int alive = instance_alive(&heap->instance, slot);
         if (alive < 0)
@@ -213,14 +213,14 @@ int alps_instance_walk(alps_heap_t *heap,
     const struct layout *l = rc == 0 ? heap_layout(heap) : NULL;
     for (unsigned i = 0, end = rc == 0 ? layout_slots_used(l) : 0; rc == 0 && i < end; i++) {
         const struct layout_slot *slot = layout_slot(l, i);
-        if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE)
+        if (slot_status(fam_load_acquire(layout_slot_state(l, i))) == SLOT_FREE)
             continue;
         struct alps_instance instance = {.slot = i,
                                          .generation = fam_load(&slot->generation),
                                          .pid = fam_load(&slot->pid),
                                          .alive = instance_alive(&heap->instance, i),
                                          .self = i == heap->instance.slot,
-                                         .remote = instance_is_remote(slot),
+                                         .remote = instance_is_remote(l, i),
                                          .silent_seconds = instance_silence(slot),
                                          .host = fam_load_acquire(&slot->kernel[0]),
                                          .boot = fam_load(&slot->kernel[1])};
@@ -241,8 +241,9 @@ int alps_generation_walk(alps_heap_t *heap,
     int rc = heap_may_read(heap);
     if (rc == 0 && visit == NULL)
         rc = error_set(EINVAL, "visit is NULL");
-    for (unsigned i = 1; rc == 0 && i < LAYOUT_GENERATION_MAX; i++) {
-        uint64_t word = fam_load_acquire(layout_generation(heap_layout(heap), i));
+    const struct layout *l = rc == 0 ? heap_layout(heap) : NULL;
+    for (unsigned i = 1; rc == 0 && i < l->generation_count; i++) {
+        uint64_t word = fam_load_acquire(layout_generation(l, i));
         if ((word & GENERATION_USED) == 0)
             continue;
         struct alps_generation generation = {.generation = generation_number(word),

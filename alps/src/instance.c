@@ -28,7 +28,7 @@
  *
  * Crash
  *   instance_join   lock | SLOT_LIVE | number | entry       seen as            repaired by
- *   killed after    lock, or slots_used raised              free               kernel
+ *   killed after    lock, or a number or slot fetched       free               kernel
  *                          SLOT_LIVE                        dead, no number    heir: frees the slot
  *                                      number               dead, no entry     heir: finds no entry
  *                                               entry       dead, open         heir: closes it
@@ -132,12 +132,12 @@ bool instance_is_of_host(const struct layout_slot *slot, uint64_t state, uint64_
 }
 
 /* Whether a kernel, found in a slot's state, is one of this host before it booted again. */
-static bool has_gone(const struct layout_slot *slot, uint64_t state)
+static bool has_gone(const struct layout *l, unsigned number, uint64_t state)
 {
     uint64_t here = this_kernel();
     return kernel_id[0] != 0 && kernel_id[1] != 0 && slot_kernel(state) != here &&
-           instance_is_of_host(slot, state, kernel_id[0], 0) &&
-           fam_load_acquire(&slot->state) == state;
+           instance_is_of_host(layout_slot(l, number), state, kernel_id[0], 0) &&
+           fam_load_acquire(layout_slot_state(l, number)) == state;
 }
 
 static bool is_mine(uint64_t state)
@@ -156,84 +156,116 @@ static void note_kernel(struct layout_slot *slot)
     fam_store_release(&slot->kernel[0], kernel_id[0]);
 }
 
-/* Has everybody look at a slot from now on, also after a power failure. */
-static void note_used(const struct layout *l, unsigned slot)
+/* A slot that was never used, for everybody to look at from now on; instance_count: there is none.
+ * Who comes at the same time when there are none left raises the number too far. */
+static unsigned fresh_slot(const struct layout *l)
 {
     fam_word_t *used = &layout_super(l)->slots_used;
-    uint64_t before = fam_load_acquire(used);
-    while (before <= slot && !fam_cas(used, &before, (uint64_t)slot + 1))
-        ;
-    layout_persist(l, used);
+    if (fam_load_acquire(used) >= l->instance_count)
+        return l->instance_count;
+    return (unsigned)min_u64(fam_add(used, 1), l->instance_count);
 }
 
-int instance_join(struct instance *instance)
+/* Takes a slot if it is free: 1, 0 if it is not, or a negative errno value. */
+static int take_slot(struct instance *instance, unsigned number)
 {
     struct layout *l = &instance->layout;
-    for (unsigned i = 0; i < l->instance_count; i++) {
-        struct layout_slot *slot = layout_slot(l, i);
-        if (slot_status(fam_load(&slot->state)) != SLOT_FREE)
-            continue;
-        int rc = region_lock(&l->region, slot_lock(i), true);
-        if (rc == -EBUSY)
-            continue;
-        if (rc != 0)
-            return rc;
-        note_used(l, i);
-        uint64_t state = fam_load_acquire(&slot->state);
-        uint64_t live = slot_word(SLOT_LIVE, 0, slot_incarnation(state) + 1, this_kernel());
-        if (slot_status(state) != SLOT_FREE || !fam_cas(&slot->state, &state, live)) {
-            region_unlock(&l->region, slot_lock(i));
-            continue;
-        }
-        become(instance, i, live);
-        note_kernel(slot);
-        fam_store(&slot->pid, (uint64_t)getpid());
-        fam_store(&slot->start_time, process_start_time());
-        instance_beat(instance);
-        layout_flush(l, &slot->state);
-        layout_persist(l, &slot->generation);
-        instance->generation = ALPS_PERMANENT;
-        instance->generation_index = 0;
+    struct layout_slot *slot = layout_slot(l, number);
+    fam_word_t *word = layout_slot_state(l, number);
+    if (slot_status(fam_load(word)) != SLOT_FREE)
+        return 0;
+    int rc = region_lock(&l->region, slot_lock(number), true);
+    if (rc != 0)
+        return rc == -EBUSY ? 0 : rc;
+    layout_persist(l, &layout_super(l)->slots_used); /* whoever raised it */
+    uint64_t state = fam_load_acquire(word);
+    uint64_t live = slot_word(SLOT_LIVE, 0, slot_incarnation(state) + 1, this_kernel());
+    if (slot_status(state) != SLOT_FREE || !fam_cas(word, &state, live)) {
+        region_unlock(&l->region, slot_lock(number));
         return 0;
     }
-    return error_set(EUSERS, "%s: all %u instance slots are in use", l->region.files[0].path,
-                     l->instance_count);
+    become(instance, number, live);
+    note_kernel(slot);
+    fam_store(&slot->pid, (uint64_t)getpid());
+    fam_store(&slot->start_time, process_start_time());
+    instance_beat(instance);
+    layout_flush(l, word);
+    layout_persist(l, &slot->generation);
+    return 1;
+}
+
+/* Those who come at the same time begin to look at different slots, by their numbers. */
+int instance_join(struct instance *instance, bool permanent)
+{
+    struct layout *l = &instance->layout;
+    fam_word_t *next = &layout_super(l)->next_generation;
+    uint64_t number = permanent ? 0 : fam_add(next, 1);
+    if (!permanent && (number == 0 || number > GENERATION_NUMBER_MAX))
+        return error_set(EUCLEAN, "%s: damaged: the next generation is %llu",
+                         l->region.files[0].path, (unsigned long long)number);
+    layout_flush(l, next);
+    instance->number = number;
+    instance->generation = ALPS_PERMANENT;
+    instance->generation_index = 0;
+    unsigned used = layout_slots_used(l), slot;
+    int rc = 0;
+    for (unsigned i = 0; i < used && rc == 0; i++)
+        rc = take_slot(instance, (unsigned)((number + i) % used));
+    while (rc == 0 && (slot = fresh_slot(l)) < l->instance_count)
+        rc = take_slot(instance, slot);
+    if (rc == 0)
+        return error_set(EUSERS, "%s: all %u instance slots are in use", l->region.files[0].path,
+                         l->instance_count);
+    return rc < 0 ? rc : 0;
+}
+
+/* Those of neighbouring numbers lie in different lines, so that instances that come at the same time
+ * do not wait for each other. */
+unsigned generation_home(const struct layout *layout, alps_gen_t number)
+{
+    return (unsigned)((number * UINT64_C(0x9e3779b97f4a7c15) >> 32) % layout->generation_count);
 }
 
 int instance_take_generation(struct instance *instance)
 {
     const struct layout *l = &instance->layout;
     struct layout_slot *slot = layout_slot(l, instance->slot);
-    alps_gen_t number = fam_add(&layout_super(l)->next_generation, 1);
-    if (number == 0 || number > GENERATION_NUMBER_MAX)
-        return error_set(EUCLEAN, "%s: damaged: the next generation is %llu",
-                         l->region.files[0].path, (unsigned long long)number);
-    fam_store_release(&slot->generation, number);
-    layout_flush(l, &layout_super(l)->next_generation);
+    const uint64_t word =
+        generation_word(instance->number, instance->slot, GENERATION_USED | GENERATION_OPEN);
+    fam_store_release(&slot->generation, instance->number);
     layout_persist(l, &slot->generation);
-    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
+    unsigned index = generation_home(l, instance->number);
+    for (unsigned i = 0; i < l->generation_count; i++) {
+        fam_word_t *entry = layout_generation(l, index);
         uint64_t expected = 0;
-        if (fam_load(layout_generation(l, i)) == 0 &&
-            fam_cas(layout_generation(l, i), &expected,
-                    generation_word(number, instance->slot, GENERATION_USED | GENERATION_OPEN))) {
-            instance->generation = number;
-            instance->generation_index = i;
-            layout_persist(l, layout_generation(l, i)); /* before any span carries it */
+        if (fam_load(entry) == 0 && fam_cas(entry, &expected, word)) {
+            instance->generation = instance->number;
+            instance->generation_index = index;
+            layout_persist(l, entry); /* before any span carries it */
             return 0;
         }
+        index = (index + 1) % l->generation_count;
     }
     return error_set(ENOSPC,
                      "%s: all %u entries of the table of generations are in use; commit or "
                      "bulk-free old generations",
-                     l->region.files[0].path, LAYOUT_GENERATION_MAX);
+                     l->region.files[0].path, l->generation_count);
+}
+
+/* Clears a word; one that is clear is not written, since its line would have to be fetched. */
+static void clear(fam_word_t *word)
+{
+    if (fam_load(word) != 0)
+        fam_store(word, 0);
 }
 
 void instance_leave(struct instance *instance, bool empty)
 {
     struct layout *l = &instance->layout;
     struct layout_slot *slot = layout_slot(l, instance->slot);
+    fam_word_t *word = layout_slot_state(l, instance->slot);
     uint64_t state = instance->state;
-    if (fam_load_acquire(&slot->state) != state) { /* somebody took us for dead */
+    if (fam_load_acquire(word) != state) { /* somebody took us for dead */
         region_unlock(&l->region, slot_lock(instance->slot));
         return;
     }
@@ -248,21 +280,21 @@ void instance_leave(struct instance *instance, bool empty)
     fam_store(&slot->generation, 0);
     fam_word_t *touched = layout_touched(l, slot), *hinted = layout_hinted(l, slot);
     for (unsigned i = 0; i < l->zone_words; i++) {
-        fam_store(&touched[i], 0);
-        fam_store(&hinted[i], 0);
+        clear(&touched[i]);
+        clear(&hinted[i]);
     }
-    fam_store(&slot->hinted_classes[0], 0);
-    fam_store(&slot->hinted_classes[1], 0);
+    clear(&slot->hinted_classes[0]);
+    clear(&slot->hinted_classes[1]);
     for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
-        fam_store(&slot->intents[i].op, INTENT_NONE);
-    fam_cas(&slot->state, &state, slot_word(SLOT_FREE, 0, slot_incarnation(state), 0));
+        clear(&slot->intents[i].op);
+    fam_cas(word, &state, slot_word(SLOT_FREE, 0, slot_incarnation(state), 0));
     region_unlock(&l->region, slot_lock(instance->slot));
 }
 
 int instance_inherit(struct instance *heir, const struct layout *layout, unsigned number)
 {
-    struct layout_slot *slot = layout_slot(layout, number);
-    uint64_t state = fam_load_acquire(&slot->state);
+    fam_word_t *word = layout_slot_state(layout, number);
+    uint64_t state = fam_load_acquire(word);
     if (slot_status(state) == SLOT_FREE)
         return 0;
     *heir = (struct instance){.layout = *layout};
@@ -270,15 +302,16 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
     int rc = region_lock(&l->region, slot_lock(number), true);
     if (rc != 0)
         return rc == -EBUSY ? 0 : rc;
-    state = fam_load_acquire(&slot->state);
+    state = fam_load_acquire(word);
     bool dead = slot_status(state) == SLOT_DECLARED ||
-                (slot_status(state) != SLOT_FREE && (is_mine(state) || has_gone(slot, state)));
+                (slot_status(state) != SLOT_FREE && (is_mine(state) || has_gone(l, number, state)));
     uint64_t mine =
         slot_word(SLOT_RECOVERING, slot_heirs(state) + 1, slot_incarnation(state), this_kernel());
-    if (!dead || !fam_cas(&slot->state, &state, mine)) {
+    if (!dead || !fam_cas(word, &state, mine)) {
         region_unlock(&l->region, slot_lock(number));
         return 0;
     }
+    struct layout_slot *slot = layout_slot(l, number);
     note_kernel(slot);
     become(heir, number, mine);
     heir->generation = fam_load(&slot->generation);
@@ -289,20 +322,20 @@ int instance_inherit(struct instance *heir, const struct layout *layout, unsigne
 
 int instance_alive(struct instance *instance, unsigned number)
 {
-    const struct layout_slot *slot = layout_slot(&instance->layout, number);
+    const struct layout *l = &instance->layout;
     if (number == instance->slot)
         return 1;
-    uint64_t state = fam_load_acquire(&slot->state);
+    uint64_t state = fam_load_acquire(layout_slot_state(l, number));
     if (is_mine(state))
         return region_lock_held(&instance->layout.region, slot_lock(number));
-    return slot_status(state) != SLOT_DECLARED && !has_gone(slot, state);
+    return slot_status(state) != SLOT_DECLARED && !has_gone(l, number, state);
 }
 
 unsigned instance_find_alive(struct instance *instance)
 {
     const struct layout *l = &instance->layout;
     for (unsigned i = 0, end = layout_slots_used(l); i < end; i++)
-        if (slot_status(fam_load_acquire(&layout_slot(l, i)->state)) != SLOT_FREE &&
+        if (slot_status(fam_load_acquire(layout_slot_state(l, i))) != SLOT_FREE &&
             instance_alive(instance, i) != 0)
             return i;
     return l->instance_count;
@@ -319,7 +352,7 @@ int instance_declare_dead(struct instance *instance, unsigned number, uint64_t s
         return held > 0 ? -EBUSY : held;
     }
     /* If the state has changed, this is not the one that was meant: it left, or has an heir. */
-    fam_word_t *word = &layout_slot(&instance->layout, number)->state;
+    fam_word_t *word = layout_slot_state(&instance->layout, number);
     if (fam_cas(word, &state, (state & ~(uint64_t)15) | SLOT_DECLARED))
         layout_persist(&instance->layout, word);
     return 0;
@@ -345,9 +378,9 @@ uint64_t instance_kernel(void)
     return this_kernel() | (uint64_t)1 << 63;
 }
 
-bool instance_is_remote(const struct layout_slot *slot)
+bool instance_is_remote(const struct layout *layout, unsigned slot)
 {
-    return slot_kernel(fam_load_acquire(&slot->state)) != this_kernel();
+    return slot_kernel(fam_load_acquire(layout_slot_state(layout, slot))) != this_kernel();
 }
 
 void instance_touch(struct instance *instance, uint64_t zone)
@@ -388,10 +421,12 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
 
 int64_t generation_find(const struct layout *layout, alps_gen_t number)
 {
-    for (unsigned i = 0; i < LAYOUT_GENERATION_MAX; i++) {
-        uint64_t word = fam_load_acquire(layout_generation(layout, i));
+    unsigned index = generation_home(layout, number);
+    for (unsigned i = 0; i < layout->generation_count; i++) {
+        uint64_t word = fam_load_acquire(layout_generation(layout, index));
         if ((word & GENERATION_USED) != 0 && generation_number(word) == number)
-            return i;
+            return index;
+        index = (index + 1) % layout->generation_count;
     }
     return -1;
 }
@@ -400,7 +435,7 @@ unsigned generation_collect(const struct layout *layout, const uint64_t *before,
                             const uint64_t *in_use)
 {
     unsigned collected = 0;
-    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++) {
+    for (unsigned i = 1; i < layout->generation_count; i++) {
         uint64_t word = before[i];
         if (word == 0 || (word & GENERATION_OPEN) != 0 || (in_use[i / 64] >> (i % 64) & 1) != 0)
             continue;

@@ -19,6 +19,7 @@ struct instance {
     unsigned slot;
     uint64_t state;            /* of the slot, as long as it is ours */
     uint64_t owner;            /* bits of this instance in state words */
+    alps_gen_t number;         /* of the generation that it may begin */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
     uint64_t *touched;            /* DRAM copy of the slot's bitmap; NULL: look there */
@@ -30,11 +31,11 @@ struct instance {
     struct instance_runs hints; /* that were free when we looked last */
 };
 
-/* Takes a slot; what is allocated is permanent until instance_take_generation. The instance's
- * layout is open. -EUSERS: no free slot. */
-int instance_join(struct instance *instance);
+/* Takes a slot and, unless it is to be permanent, a number; what is allocated is permanent until
+ * instance_take_generation. The instance's layout is open. -EUSERS: no free slot. */
+int instance_join(struct instance *instance, bool permanent);
 
-/* Takes a new generation. -ENOSPC: no free entry in the table. */
+/* Begins the generation of that number. -ENOSPC: no free entry in the table. */
 int instance_take_generation(struct instance *instance);
 
 /* Gives the slot back. empty: no span carries the generation any more. */
@@ -57,10 +58,10 @@ unsigned instance_find_alive(struct instance *instance);
 int instance_declare_dead(struct instance *instance, unsigned slot, uint64_t state);
 
 /* Whether somebody else has declared this instance dead: then nothing of the heap is its own any
- * more, and it must change nothing. Reads one line that nobody changes before. */
+ * more, and it must change nothing. Reads one line, which changes as its neighbours come and go. */
 static inline bool instance_is_lost(const struct instance *instance)
 {
-    return fam_load_acquire(&layout_slot(&instance->layout, instance->slot)->state) !=
+    return fam_load_acquire(layout_slot_state(&instance->layout, instance->slot)) !=
            instance->state;
 }
 
@@ -74,7 +75,7 @@ void instance_beat(struct instance *instance);
 
 /* Seconds since the last one; whether the slot's instance runs on another kernel. */
 uint64_t instance_silence(const struct layout_slot *slot);
-bool instance_is_remote(const struct layout_slot *slot);
+bool instance_is_remote(const struct layout *layout, unsigned slot);
 
 /* A number for this host and its present boot; never 0. */
 uint64_t instance_kernel(void);
@@ -99,7 +100,8 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
 /* What an intent says. */
 enum intent_op { INTENT_NONE = 0, INTENT_MALLOC = 1, INTENT_FREE = 2 };
 
-/* Index of the entry of a generation, or -1. */
+/* Index of the entry where a generation is looked for first; where it is, or -1. */
+unsigned generation_home(const struct layout *layout, alps_gen_t number);
 int64_t generation_find(const struct layout *layout, alps_gen_t number);
 
 /* Empties entries of generations that are not open and that no span carries, by in_use, a bitmap of

@@ -58,12 +58,16 @@ static void compute_geometry(struct layout_super *s)
     s->version = LAYOUT_VERSION;
     s->byte_order = LAYOUT_BYTE_ORDER;
     s->span_shift = SPAN_SHIFT;
-    s->generation_count = LAYOUT_GENERATION_MAX;
+    s->generation_count = (uint32_t)align_up(
+        max_u64(LAYOUT_GENERATION_MIN, (uint64_t)s->instance_count * LAYOUT_GENERATIONS_EACH),
+        LAYOUT_LINE / sizeof(fam_word_t));
     s->root_count = ALPS_ROOT_MAX;
     s->intent_count = LAYOUT_INTENT_MAX;
 
     s->generations_offset = sizeof(struct layout_super);
-    s->roots_offset = s->generations_offset + LAYOUT_GENERATION_MAX * sizeof(fam_word_t);
+    s->slot_states_offset = s->generations_offset + s->generation_count * sizeof(fam_word_t);
+    s->roots_offset =
+        align_up(s->slot_states_offset + s->instance_count * sizeof(fam_word_t), LAYOUT_LINE);
     s->zones_offset = s->roots_offset + ALPS_ROOT_MAX * sizeof(struct layout_root);
 
     /* How many zones there are depends on the tables' size, which depends on the zones: count with
@@ -192,7 +196,10 @@ static void set_view(struct layout *l, const struct layout_super *s)
         .zone_words =
             (unsigned)((s->instance_stride - sizeof(struct layout_slot)) / 2 / sizeof(fam_word_t)),
         .instance_count = s->instance_count,
+        .generation_count = s->generation_count,
         .root_count = s->root_count,
+        .slot_states_offset = s->slot_states_offset,
+        .roots_offset = s->roots_offset,
         .zones_offset = s->zones_offset,
         .instances_offset = s->instances_offset,
         .instance_stride = s->instance_stride,
@@ -401,10 +408,10 @@ static int give_lengths(struct layout *l, const struct layout_super *s)
 {
     uint64_t spans = spans_of_size(s->meta_offset, s->size);
     for (unsigned i = 0; i < s->file_count; i++) {
-        const struct region_file *file = &l->region.files[i];
-        uint64_t length = file_length(s, i, file_share(spans, i, s->file_count));
-        if (ftruncate(file->fd, (off_t)length) != 0)
-            return error_system(errno, "%s: cannot be given its size", file->path);
+        int rc = region_set_length(&l->region.files[i],
+                                   file_length(s, i, file_share(spans, i, s->file_count)));
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }
@@ -612,7 +619,7 @@ int layout_open(struct layout *l, const char *const *paths, unsigned count, void
         fam_load_acquire(&layout_super(l)->formatting) != 0)
         rc = error_set(EUCLEAN, "%s: formatting was interrupted; format it again", paths[0]);
     if (rc == 0 && access != LAYOUT_EXCLUSIVE &&
-        fam_load_acquire(&layout_super(l)->slots_used) > l->instance_count)
+        fam_load_acquire(&layout_super(l)->slots_used) > l->instance_count + LAYOUT_INSTANCE_MAX)
         rc = error_set(EUCLEAN, "%s: damaged: %llu of %u instance slots were used", paths[0],
                        (unsigned long long)fam_load(&layout_super(l)->slots_used),
                        l->instance_count);
@@ -649,8 +656,8 @@ int layout_format(struct layout *l)
     fam_store_release(&super->formatting, 1);
     layout_persist(l, &super->formatting);
 
-    /* Generations, roots and instances, then all metadata and data; the zones' sizes and places
-     * stay if they make sense, and so does the number of the next generation. */
+    /* Generations, slots, roots, then all metadata and data; the zones' sizes and places stay if
+     * they make sense, and so does the number of the next generation. */
     uint64_t tables = sizeof(struct layout_super);
     memset(layout_at(l, tables), 0, l->zones_offset - tables);
     bool sane = true;

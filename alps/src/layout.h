@@ -1,7 +1,8 @@
 /* What lies where in a heap's files. doc/format.md shows the same byte by byte.
  *
- * File 0:  superblock | generations | roots | zones | instances | paths | metadata of all zones |
- * data File k:  part header, 2 MiB | data
+ * File 0:  superblock | generations | states of the slots | roots | zones | instances | paths |
+ *          metadata of all zones | data
+ * File k:  part header, 2 MiB | data
  *
  * In memory the data of file k follows that of file k - 1, so the data area is one row of spans of
  * 64 KiB, and an extent may cross zones and files. All metadata lies apart from the blocks, in
@@ -26,9 +27,11 @@
 #define SPAN_SHIFT 16u
 #define SPAN_SIZE ((uint64_t)1 << SPAN_SHIFT)
 
-#define LAYOUT_ZONE_MAX 16384u      /* zones in a heap */
-#define LAYOUT_GENERATION_MAX 4096u /* generations that a heap can know at a time */
-#define LAYOUT_INSTANCE_MAX 4096u
+#define LAYOUT_ZONE_MAX 16384u     /* zones in a heap */
+#define LAYOUT_INSTANCE_MAX 16383u /* a span's state has 14 bits for its owner */
+#define LAYOUT_GENERATION_MIN                                                                      \
+    4096u /* that a heap can know at a time, or more, for each instance: */
+#define LAYOUT_GENERATIONS_EACH 4u
 #define LAYOUT_INTENT_MAX 16u /* alps_malloc_to and alps_free_from at a time, per instance */
 #define LAYOUT_PATH_MAX 1024u
 #define LAYOUT_HOST_NAME 64u
@@ -76,6 +79,7 @@ struct layout_super {
     uint32_t root_count;
     uint32_t intent_count;
     uint64_t generations_offset;
+    uint64_t slot_states_offset;
     uint64_t roots_offset;
     uint64_t zones_offset;
     uint64_t instances_offset;
@@ -84,7 +88,7 @@ struct layout_super {
     uint64_t meta_offset;
     uint64_t meta_stride; /* metadata of one zone */
     uint64_t data_offset;
-    uint64_t reserved[232];
+    uint64_t reserved[231];
     fam_word_t next_generation; /* byte 2048 */
     uint64_t pad1[15];
     fam_word_t root_lock; /* owner bits of the instance that changes the roots, or 0 */
@@ -143,10 +147,9 @@ struct layout_intent {
 _Static_assert(sizeof(struct layout_intent) == LAYOUT_LINE, "");
 
 /* An instance: this, then two bitmaps over the zones (touched, hinted), each of whole lines. One
- * more slot than there are instances is nobody's: hints about permanent slabs are left there. */
+ * more slot than there are instances is nobody's: hints about permanent slabs are left there. The
+ * slots' states lie in a row elsewhere: who looks for the dead, or for a free slot, reads those. */
 struct layout_slot {
-    fam_word_t state; /* see slot_word; changed by CAS, by who holds the lock on its own kernel */
-    uint64_t reserved[15];
     fam_word_t generation; /* its number; 0: none, or permanent. From here: written by the owner */
     fam_word_t pid;
     fam_word_t start_time; /* of the process, in clock ticks since boot */
@@ -159,10 +162,11 @@ struct layout_slot {
     uint64_t reserved3[14];
     struct layout_intent intents[LAYOUT_INTENT_MAX];
 };
-_Static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_INTENT_MAX) * LAYOUT_LINE, "");
+_Static_assert(sizeof(struct layout_slot) == (2 + LAYOUT_INTENT_MAX) * LAYOUT_LINE, "");
 
 /* ---- a slot's state: status | heirs << 4 | incarnation << 8 | host << 16 | boot << 40 ----
  *
+ * Changed by CAS, by who holds the lock on its own kernel.
  * Host and boot are those of the kernel on which the instance, or in SLOT_RECOVERING its heir,
  * runs: 24 bits each of layout_slot.kernel; both are 0 in SLOT_FREE. heirs counts takeovers.
  * SLOT_DECLARED: somebody who knows has said of it that it is dead. */
@@ -320,7 +324,10 @@ struct layout {
     unsigned file_zones;
     unsigned zone_words; /* words of a bitmap over the zones */
     unsigned instance_count;
+    unsigned generation_count;
     unsigned root_count;
+    uint64_t slot_states_offset;
+    uint64_t roots_offset;
     uint64_t zones_offset;
     uint64_t instances_offset;
     uint64_t instance_stride;
@@ -377,9 +384,7 @@ static inline fam_word_t *layout_generation(const struct layout *l, uint64_t ind
 }
 static inline struct layout_root *layout_root(const struct layout *l, unsigned index)
 {
-    return (struct layout_root *)layout_at(l, sizeof(struct layout_super) +
-                                                  LAYOUT_GENERATION_MAX * sizeof(fam_word_t)) +
-           index;
+    return (struct layout_root *)layout_at(l, l->roots_offset) + index;
 }
 static inline struct layout_zone *layout_zone(const struct layout *l, uint64_t zone)
 {
@@ -388,6 +393,11 @@ static inline struct layout_zone *layout_zone(const struct layout *l, uint64_t z
 static inline struct layout_slot *layout_slot(const struct layout *l, unsigned slot)
 {
     return layout_at(l, l->instances_offset + slot * l->instance_stride);
+}
+/* See slot_word. */
+static inline fam_word_t *layout_slot_state(const struct layout *l, unsigned slot)
+{
+    return (fam_word_t *)layout_at(l, l->slot_states_offset) + slot;
 }
 /* Slots from this one on are free and were never used. */
 static inline unsigned layout_slots_used(const struct layout *l)

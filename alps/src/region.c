@@ -10,6 +10,9 @@
  *
  * A DAX device is memory of a fixed length that can be mapped and nothing else. Its kernel tells of
  * its size, and holds locks on it as on a file, which other kernels do not see.
+ *
+ * A file on hugetlbfs has pages of 2 MiB: it is as long as a number of them, cannot be written but
+ * by a mapping, and chunks that are smaller cannot be given back.
  */
 #include "region.h"
 
@@ -71,7 +74,23 @@ static bool is_device(int fd)
     return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode);
 }
 
-/* Devices can only be mapped. The address of some bytes of one, or NULL. */
+/* Bytes of a huge page if the file consists of such, or 0. */
+static uint64_t huge_page(int fd)
+{
+    struct statfs system;
+    return fstatfs(fd, &system) == 0 && system.f_type == HUGETLBFS_MAGIC ? (uint64_t)system.f_bsize
+                                                                         : 0;
+}
+
+static int check_huge_page(const char *path, int fd)
+{
+    if (huge_page(fd) <= REGION_ALIGNMENT)
+        return 0;
+    return error_set(EINVAL, "%s: has pages of %llu bytes: mount hugetlbfs with pagesize=2M", path,
+                     (unsigned long long)huge_page(fd));
+}
+
+/* The address of some bytes of a file that can only be mapped, or NULL. */
 static char *map_window(int fd, size_t length, uint64_t offset, int protection)
 {
     const uint64_t start = offset & ~(REGION_ALIGNMENT - 1);
@@ -102,7 +121,7 @@ ssize_t region_read(int fd, void *bytes, size_t length, uint64_t offset)
 
 ssize_t region_write(int fd, const void *bytes, size_t length, uint64_t offset)
 {
-    if (!is_device(fd)) {
+    if (!is_device(fd) && huge_page(fd) == 0) {
         ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
         return n < 0 ? -errno : n;
     }
@@ -128,6 +147,8 @@ int region_open_file(const char *path, bool readonly)
         rc = check_device(path, status.st_rdev);
     else if (!S_ISREG(status.st_mode))
         rc = error_set(EMEDIUMTYPE, "%s: neither a regular file nor a DAX device", path);
+    else
+        rc = check_huge_page(path, fd);
     if (rc != 0) {
         close(fd);
         return rc;
@@ -140,8 +161,10 @@ int region_create_file(const char *path, unsigned mode)
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_system(errno, "%s: cannot be created", path);
-    if (fchmod(fd, (mode_t)mode) != 0) {
-        int rc = error_system(errno, "%s: fchmod %o", path, mode);
+    int rc = check_huge_page(path, fd);
+    if (rc == 0 && fchmod(fd, (mode_t)mode) != 0)
+        rc = error_system(errno, "%s: fchmod %o", path, mode);
+    if (rc != 0) {
         unlink(path);
         close(fd);
         return rc;
@@ -160,8 +183,10 @@ int region_init(struct region *region, const char *const *paths, const int *fds,
         return error_set(ENOMEM, "no memory for the list of files");
     }
     region->file_count = file_count;
-    for (unsigned i = 0; i < file_count; i++)
+    for (unsigned i = 0; i < file_count; i++) {
         region->files[i].fd = fds[i];
+        region->huge_pages |= huge_page(fds[i]) != 0;
+    }
     for (unsigned i = 0; i < file_count; i++) {
         region->files[i].path = strdup(paths[i]);
         if (region->files[i].path == NULL) {
@@ -209,8 +234,18 @@ static char *reserve(uint64_t length, void *hint)
 static bool is_memory(int fd)
 {
     struct statfs system;
-    return is_device(fd) || (fstatfs(fd, &system) == 0 &&
-                             (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC));
+    return is_device(fd) || huge_page(fd) != 0 ||
+           (fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC);
+}
+
+/* Of a file in place no more is mapped than there is: hugetlbfs would make it longer. */
+static int limit_mapping(struct region_file *f)
+{
+    uint64_t length = 0, held;
+    int rc = region_file_size(f, &length, &held);
+    if (rc == 0)
+        f->length = min_u64(f->length, max_u64(length, f->skip) - f->skip);
+    return rc;
 }
 
 /* Maps the files into addresses reserved for them. */
@@ -220,6 +255,15 @@ static int map_files(struct region *region, char *base)
     for (unsigned i = 0; i < region->file_count; i++) {
         struct region_file *f = &region->files[i];
         void *p = MAP_FAILED;
+        if (huge_page(f->fd) != 0 && f->start % REGION_ALIGNMENT != 0)
+            return error_set(
+                EINVAL,
+                "%s: has pages of 2 MiB: several such files need a capacity of 128 MiB "
+                "and zones of 2 MiB, or more",
+                f->path);
+        int rc = region->in_place ? limit_mapping(f) : 0;
+        if (rc != 0)
+            return rc;
         if (region->durable) /* DAX file systems keep their own tables up to date then */
             p = mmap(base + f->start, f->length, protection,
                      MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | MAP_NORESERVE, f->fd,
@@ -322,6 +366,14 @@ static int allocate_range(struct region *region, uint64_t offset, uint64_t lengt
     return 0;
 }
 
+int region_set_length(const struct region_file *file, uint64_t length)
+{
+    const uint64_t page = huge_page(file->fd);
+    if (ftruncate(file->fd, (off_t)(page == 0 ? length : align_up(length, page))) != 0)
+        return error_system(errno, "%s: cannot be given its size", file->path);
+    return 0;
+}
+
 int region_back(struct region *region, uint64_t offset, uint64_t length)
 {
     return allocate_range(region, offset, length, 0);
@@ -329,7 +381,7 @@ int region_back(struct region *region, uint64_t offset, uint64_t length)
 
 int region_punch(struct region *region, uint64_t offset, uint64_t length)
 {
-    if (region->in_place)
+    if (region_keeps(region))
         return -EOPNOTSUPP;
     return allocate_range(region, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 }

@@ -25,9 +25,10 @@ struct region {
     int lock_fd; /* an opening of files[0] of its own, never mapped: a mapping would keep the locks
                     of a closed descriptor alive */
     bool readonly;
-    bool in_place;  /* the files are as long as they are, and keep their memory */
-    bool durable;   /* what is written is to survive a power failure; set before region_map */
-    bool sync_file; /* and the processor's instructions do not do that: the files must be synced */
+    bool in_place;   /* the files are as long as they are, and keep their memory */
+    bool huge_pages; /* a file on hugetlbfs is among them */
+    bool durable;    /* what is written is to survive a power failure; set before region_map */
+    bool sync_file;  /* and the processor's instructions do not do that: the files must be synced */
 };
 
 /* Opens an existing file, which must be a regular file or a DAX device. Returns a descriptor or a
@@ -62,6 +63,15 @@ void region_destroy(struct region *region);
 /* Makes sure that [offset, offset + length) is backed by memory, so that touching it cannot fault;
  * extends a file that ends before. -ENOMEM if there is none left. */
 int region_back(struct region *region, uint64_t offset, uint64_t length);
+
+/* The length of a new file. */
+int region_set_length(const struct region_file *file, uint64_t length);
+
+/* Whether the files keep the memory that they have. */
+static inline bool region_keeps(const struct region *region)
+{
+    return region->in_place || region->huge_pages;
+}
 
 /* Gives the memory behind [offset, offset + length) back; it reads as zero then. -EOPNOTSUPP if the
  * files keep theirs. */

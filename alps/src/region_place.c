@@ -1,7 +1,8 @@
 /* Placement of a region's memory on NUMA nodes, by the kernel's own calls.
  *
  * On tmpfs the policy set here belongs to the file: other processes that touch a page first, and
- * fallocate, obey it. On other file systems it holds for this mapping only. */
+ * fallocate, obey it. On other file systems it holds for this mapping only; fallocate on hugetlbfs,
+ * which takes the pages, does not ask for it. */
 #include "region.h"
 
 #include <errno.h>
@@ -30,6 +31,11 @@ int region_place(struct region *region, uint64_t offset, uint64_t length, int no
     unsigned long mask[MASK_BITS / (8 * sizeof(unsigned long))];
     memset(mask, 0, sizeof mask);
     mask[(unsigned)node / word_bits] = 1ul << ((unsigned)node % word_bits);
+    if (region->huge_pages)
+        return error_set(EOPNOTSUPP,
+                         "%s: hugetlbfs takes its pages from where they are: reserve them on the "
+                         "nodes, and leave out --nodes",
+                         region->files[0].path);
     if (mbind(region->base + offset, length, MPOL_BIND, mask, MASK_BITS, 0) == 0)
         return 0;
     if (errno == ENOSYS && node == 0) /* a kernel without NUMA has node 0 alone */

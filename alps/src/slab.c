@@ -206,7 +206,7 @@ static bool find_intents(const struct layout *l, uint64_t span, unsigned class, 
     bool any = false;
     for (unsigned i = 0, end = layout_slots_used(l); i < end; i++) {
         struct layout_slot *slot = layout_slot(l, i);
-        if (slot_status(fam_load_acquire(&slot->state)) == SLOT_FREE)
+        if (slot_status(fam_load_acquire(layout_slot_state(l, i))) == SLOT_FREE)
             continue;
         for (unsigned k = 0; k < LAYOUT_INTENT_MAX; k++) {
             if (fam_load_acquire(&slot->intents[k].op) != INTENT_FREE)
@@ -317,7 +317,7 @@ bool slab_claim_generation(struct instance *instance, uint64_t span, unsigned cl
 static int64_t hint_board(const struct layout *l, uint64_t span)
 {
     uint64_t index = record_generation(layout_record(l, span));
-    if (index >= LAYOUT_GENERATION_MAX)
+    if (index >= l->generation_count)
         return -1;
     uint64_t word = fam_load_acquire(layout_generation(l, index));
     if ((word & GENERATION_COMMITTED) != 0)

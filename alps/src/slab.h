@@ -142,7 +142,7 @@ bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t
 /* True if the entry's blocks are permanent. */
 static inline bool generation_committed(const struct layout *l, uint64_t index)
 {
-    return index < LAYOUT_GENERATION_MAX &&
+    return index < l->generation_count &&
            (fam_load_acquire(layout_generation(l, index)) & GENERATION_COMMITTED) != 0;
 }
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* The most that a heap can have open at a time, see alps_create_options. */
-#define INSTANCE_MAX 4096
+#define INSTANCE_MAX 16383
 
 int with_heap(const struct arguments *a, unsigned flags, heap_action *action, void *context)
 {

@@ -78,15 +78,14 @@ static void thread_ended(void *value)
     pthread_mutex_unlock(&lock);
 }
 
-/* The calling thread's state; NULL if there is no memory for it. */
-static struct thread *this_thread(void)
+/* A new thread's state; NULL if there is no memory for it. */
+static struct thread *new_thread(unsigned host)
 {
-    if (self != NULL && self_start == starts)
-        return self;
     struct thread *t = calloc(1, sizeof *t);
     if (t == NULL)
         return NULL;
     t->agent = model_new_agent(emulator->model);
+    t->host = host;
     if (mode != NULL && mode->start_thread != NULL && mode->start_thread(emulator, t) != 0) {
         free(t);
         return NULL;
@@ -95,6 +94,17 @@ static struct thread *this_thread(void)
     t->next = threads;
     threads = t;
     pthread_mutex_unlock(&lock);
+    return t;
+}
+
+/* The calling thread's state; NULL if there is no memory for it. */
+static struct thread *this_thread(void)
+{
+    if (self != NULL && self_start == starts)
+        return self;
+    struct thread *t = new_thread(emulator->host);
+    if (t == NULL)
+        return NULL;
     pthread_setspecific(thread_key, t);
     self_start = starts;
     self = t;
@@ -168,9 +178,9 @@ static int read_environment(struct emu_options *o)
     o->mode = (enum emu_mode)i;
     o->profile = getenv("EMU_PROFILE");
     o->share = getenv("EMU_SHARE");
-    int rc = read_number("EMU_HOSTS", 4096, &o->hosts);
+    int rc = read_number("EMU_HOSTS", EMU_HOSTS_MAX, &o->hosts);
     if (rc == 0)
-        rc = read_number("EMU_HOST", 4095, &o->host);
+        rc = read_number("EMU_HOST", EMU_HOSTS_MAX - 1, &o->host);
     text = getenv("EMU_BASE_NS");
     if (rc == 0 && text != NULL) {
         char *end;
@@ -188,7 +198,7 @@ static int check_options(const struct emu_options *o)
     if ((unsigned)o->mode > EMU_EPOCH)
         return emu_fail(EINVAL, "mode %d is none", (int)o->mode);
     const unsigned hosts = o->hosts == 0 ? 1 : o->hosts;
-    if (hosts > 4096 || o->host >= hosts)
+    if (hosts > EMU_HOSTS_MAX || o->host >= hosts)
         return emu_fail(EINVAL, "host %u of %u hosts: there is no such host", o->host, hosts);
     if (o->profile == NULL && o->mode != EMU_NUMA && o->mode != EMU_OFF)
         return emu_fail(EINVAL, "the mode %s needs a profile", mode_names[o->mode]);
@@ -213,11 +223,12 @@ static int start(struct emulator *e, const struct emu_options *o)
     static const struct mode *const modes[] = {NULL, NULL, &mode_spin, &mode_virtual, &mode_epoch};
     e->mode = o->mode;
     e->host = o->host;
+    e->hosts = o->hosts == 0 ? 1 : o->hosts;
     e->base_ns = o->base_ns;
     int rc = o->mode == EMU_NUMA ? profile_parse(&e->profile, "numa", "[memory node]\n")
                                  : profile_load(&e->profile, o->profile);
     if (rc == 0)
-        rc = model_open(&e->model, &e->profile, o->share, o->hosts == 0 ? 1 : o->hosts,
+        rc = model_open(&e->model, &e->profile, o->share, e->hosts,
                         o->mode == EMU_VIRTUAL ? 10u * 1000 * 1000 : 100u * 1000 * 1000);
     mode = modes[o->mode];
     if (rc == 0 && mode != NULL && mode->start != NULL)
@@ -521,6 +532,37 @@ void emu_count(struct emu_counts *counts)
     for (const struct thread *t = threads; t != NULL; t = t->next)
         add_counts(counts, &t->counts);
     pthread_mutex_unlock(&lock);
+    counts->charged_ns /= 1000; /* kept in ps */
+    counts->queued_ns /= 1000;
+}
+
+/* ---- agents ---- */
+
+int emu_agent_new(unsigned host, struct emu_agent **agent)
+{
+    if (emulator == NULL)
+        return not_started();
+    if (host >= emulator->hosts)
+        return emu_fail(EINVAL, "host %u of %u hosts: there is no such host", host,
+                        emulator->hosts);
+    struct thread *t = new_thread(host);
+    if (t == NULL)
+        return emu_fail(ENOMEM, "no memory for one more agent");
+    *agent = (struct emu_agent *)t;
+    return 0;
+}
+
+struct emu_agent *emu_become(struct emu_agent *agent)
+{
+    struct thread *before = self_start == starts ? self : NULL;
+    self = (struct thread *)agent;
+    self_start = starts;
+    return (struct emu_agent *)before;
+}
+
+void emu_agent_count(const struct emu_agent *agent, struct emu_counts *counts)
+{
+    *counts = ((const struct thread *)agent)->counts;
     counts->charged_ns /= 1000; /* kept in ps */
     counts->queued_ns /= 1000;
 }

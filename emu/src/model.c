@@ -32,7 +32,7 @@
 #include "error.h"
 
 #define RING 65536u       /* windows remembered */
-#define DIRECTORY_BITS 18 /* of lines told apart */
+#define DIRECTORY_BITS 22 /* of lines told apart */
 #define DEVICES_MAX 1024u
 #define MAGIC UINT64_C(0x31756d65736c7061)
 
@@ -311,7 +311,9 @@ struct model_cost model_transfer(struct model *m, unsigned host, unsigned device
 
 static uint64_t *directory_word(struct model *m, uint64_t line)
 {
-    return &m->shared->directory[(line * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - DIRECTORY_BITS)];
+    /* Of lines in a row no two meet, and the words of such are in a row, too: few pages. */
+    const uint64_t stretch = (line >> DIRECTORY_BITS) * UINT64_C(0x9e3779b97f4a7c15);
+    return &m->shared->directory[(line + (stretch >> 32)) & ((1u << DIRECTORY_BITS) - 1)];
 }
 
 uint64_t model_stamp(struct model *m, uint64_t line)

@@ -101,14 +101,14 @@ static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
     struct model_cost cost[EMU_FLUSH];
     uint64_t queue_ps = 0, service_ps = 0;
     for (int access = EMU_READ; access < EMU_FLUSH; access++) {
-        cost[access] = model_transfer(e->model, e->host, t->device, (enum emu_access)access, false,
+        cost[access] = model_transfer(e->model, t->host, t->device, (enum emu_access)access, false,
                                       t->unsettled[access], start_ps);
         queue_ps += cost[access].queue_ps;
         service_ps += cost[access].service_ps;
         const double ns = (double)cost[access].latency_ps / 1000;
         t->latency_ticks[access] = ns > 0 ? to_ticks(e, ns - bias_ns) : 0;
         if (access != EMU_READ && t->unsettled[access] != 0) /* written back some time */
-            model_transfer(e->model, e->host, t->device, EMU_FLUSH, true, t->unsettled[access],
+            model_transfer(e->model, t->host, t->device, EMU_FLUSH, true, t->unsettled[access],
                            start_ps);
         t->unsettled[access] = 0;
     }
@@ -122,7 +122,7 @@ static uint64_t settle(struct emulator *e, struct thread *t, uint64_t start)
 static void flush(struct emulator *e, struct thread *t, const struct piece *p)
 {
     const double latency =
-        (double)model_transfer(e->model, e->host, p->device, EMU_FLUSH, true, 0, 0).latency_ps /
+        (double)model_transfer(e->model, t->host, p->device, EMU_FLUSH, true, 0, 0).latency_ps /
         1000;
     const uint64_t done = tsc_now() + to_ticks(e, latency);
     if (done > t->pending)

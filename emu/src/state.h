@@ -16,7 +16,7 @@ struct emulator {
     enum emu_mode mode;
     struct profile profile;
     struct model *model;
-    unsigned host;
+    unsigned host, hosts; /* this process's, and how many there are */
     double base_ns;
     double ticks_per_ns, ps_per_tick; /* of the time stamp counter */
     char text[256];
@@ -27,6 +27,7 @@ struct emulator {
 struct thread {
     struct thread *next;
     unsigned agent;
+    unsigned host;     /* that it is on */
     uint64_t clock_ps; /* virtual time */
     uint64_t pending;  /* when the last flush is done: ps of the clock, or ticks */
 

@@ -40,7 +40,7 @@ static void write_back(struct emulator *e, struct thread *t, uint64_t line)
 {
     uint64_t rest;
     const unsigned device = model_device(e->model, line * LINE, &rest);
-    model_transfer(e->model, e->host, device, EMU_FLUSH, true, LINE, t->clock_ps);
+    model_transfer(e->model, t->host, device, EMU_FLUSH, true, LINE, t->clock_ps);
     count(&t->counts.bytes_written, LINE);
 }
 
@@ -85,7 +85,7 @@ static void flush(struct emulator *e, struct thread *t, const struct piece *p)
     if (dirty == 0)
         return;
     struct model_cost cost =
-        model_transfer(e->model, e->host, p->device, EMU_FLUSH, true, dirty * LINE, t->clock_ps);
+        model_transfer(e->model, t->host, p->device, EMU_FLUSH, true, dirty * LINE, t->clock_ps);
     count(&t->counts.bytes_written, dirty * LINE);
     const uint64_t done = t->clock_ps + cost.latency_ps + cost.queue_ps + cost.service_ps;
     if (done > t->pending)
@@ -108,7 +108,7 @@ static void virtual_charge(struct emulator *e, struct thread *t, const struct pi
     if (missed == 0)
         return;
     const bool outward = !cached && p->access != EMU_READ; /* otherwise lines are fetched */
-    const struct model_cost cost = model_transfer(e->model, e->host, p->device, p->access, outward,
+    const struct model_cost cost = model_transfer(e->model, t->host, p->device, p->access, outward,
                                                   missed * LINE, t->clock_ps);
     const uint64_t parallelism = e->profile.parallelism;
     uint64_t took = cost.latency_ps * ((missed + parallelism - 1) / parallelism);

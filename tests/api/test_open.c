@@ -114,7 +114,7 @@ TEST(create, refuses_bad_options_and_leaves_no_file)
         {.struct_size = good, .zone_size = 3 * MIB},
         {.struct_size = good, .zone_size = 512 * KIB},
         {.struct_size = good, .zone_size = 8 * GIB},
-        {.struct_size = good, .max_instances = 4097},
+        {.struct_size = good, .max_instances = 16384},
         {.struct_size = good, .nodes = NULL, .node_count = 1},
         {.struct_size = good, .nodes = nodes, .node_count = 2},
         {.struct_size = good, .nodes = negative, .node_count = 1},

@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "blocks.h"
@@ -198,4 +202,76 @@ TEST(place, what_cannot_be_is_refused_and_changes_nothing)
     CHECK_EQ(byte[0] & byte[1] & byte[2], 0xa5);
     close(fd);
     CHECK_EQ(file_length(path), 32 * MIB);
+}
+
+/* ---- pages of 2 MiB ---- */
+
+/* Skips unless the heaps of tests lie on hugetlbfs. */
+static void want_huge_pages(void)
+{
+    char path[4096];
+    struct statfs system;
+    snprintf(path, sizeof path, "%s", test_heap_path());
+    CHECK_EQ(statfs(dirname(path), &system), 0);
+    if (system.f_type != HUGETLBFS_MAGIC)
+        SKIP("ALPS_TEST_DIR names no directory on hugetlbfs");
+    CHECK_EQ(system.f_bsize, 2 * MIB);
+}
+
+TEST(hugetlb, a_heap_takes_pages_as_it_is_used_and_keeps_them)
+{
+    want_huge_pages();
+    const char *path = test_heap_path();
+    const struct alps_create_options options = {
+        .struct_size = sizeof options, .size = 20 * MIB, .capacity = 50 * MIB};
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = open_heap(path);
+    struct alps_stats stats = {.struct_size = sizeof stats};
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_EQ(stats.in_place, 0);
+    CHECK_LE(stats.file_bytes, 6 * MIB);
+    CHECK_LE(45 * MIB, use(heap));
+    CHECK_ERR(alps_heap_stats(heap, &stats), 0);
+    CHECK_LE(45 * MIB, stats.file_bytes); /* trimmed in vain: chunks are smaller than pages */
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_EQ(file_length(path) % (2 * MIB), 0);
+    CHECK_ERR(alps_heap_format(path), 0);
+    heap = open_heap(path);
+    CHECK_LE(45 * MIB, use(heap));
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+    CHECK_EQ(access(path, F_OK), -1);
+}
+
+TEST(hugetlb, a_heap_larger_than_all_pages_fills_up)
+{
+    want_huge_pages();
+    const char *path = test_heap_path();
+    const struct alps_create_options options = {.struct_size = sizeof options, .size = 64 * GIB};
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = open_heap(path);
+    use(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+}
+
+TEST(hugetlb, several_files_and_what_cannot_be)
+{
+    want_huge_pages();
+    const char *paths[] = {test_heap_path(), test_heap_path()};
+    struct alps_create_options options = {
+        .struct_size = sizeof options, .size = 128 * MIB, .nodes = (int[]){0}, .node_count = 1};
+    CHECK_ERR(alps_heap_create_files(paths, 2, &options), -EOPNOTSUPP);
+    options.nodes = NULL;
+    options.node_count = 0;
+    options.size = 64 * MIB; /* its files would not begin with a page of their own */
+    CHECK_ERR(alps_heap_create_files(paths, 2, &options), -EINVAL);
+    CHECK_EQ(access(paths[0], F_OK), -1);
+    options.size = 128 * MIB;
+    CHECK_ERR(alps_heap_create_files(paths, 2, &options), 0);
+    alps_heap_t *heap;
+    CHECK_ERR(alps_heap_open_files(paths, 2, NULL, &heap), 0);
+    use(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(paths[0]), 0);
 }

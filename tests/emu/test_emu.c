@@ -68,7 +68,7 @@ TEST(emu, wrong_options_are_told)
     o = options_of(EMU_VIRTUAL, "cxl-slow");
     o.host = 1;
     CHECK_ERR(emu_start(&o), -EINVAL);
-    o.hosts = 5000;
+    o.hosts = EMU_HOSTS_MAX + 1;
     CHECK_ERR(emu_start(&o), -EINVAL);
     o = options_of(EMU_VIRTUAL, "nothing");
     CHECK_ERR(emu_start(&o), -ENOENT);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots a guest with four NUMA nodes, two of them without CPUs, and runs there what needs them.
-# TESTBED, TOPOLOGY_FILE, TEST, TOPOLOGY and ALPS_TOOL name what is used, DRIVERS the directory
-# that the MPI drivers are in if they were built.
+# TESTBED, TOPOLOGY_FILE, TEST, HUGE_TEST, TOPOLOGY and ALPS_TOOL name what is used, DRIVERS the
+# directory that the MPI drivers are in if they were built.
 . "$(dirname "$0")/../support/program.sh"
 
 # What needs no guest: wrong usage, bad topologies.
@@ -44,6 +44,13 @@ set -eu
 "$TOPOLOGY" >"$OUT/topology" 2>&1 || echo "$TOPOLOGY failed" >>"$OUT/problems"
 "$TOPOLOGY" --json - --verify 16M >"$OUT/lines" 2>&1 || echo "--verify failed" >>"$OUT/problems"
 far=$("$TOPOLOGY" --far)
+mkdir /tmp/huge
+mount -t hugetlbfs none /tmp/huge
+echo 100 >/proc/sys/vm/nr_hugepages
+ALPS_TEST_DIR=/tmp/huge "$HUGE_TEST" 'hugetlb.*' >"$OUT/huge" 2>&1 ||
+    echo "$HUGE_TEST failed" >>"$OUT/problems"
+umount /tmp/huge
+echo 0 >/proc/sys/vm/nr_hugepages
 "$ALPS_TOOL" create --size 64M --nodes "$far" /dev/shm/heap >"$OUT/nodes"
 "$ALPS_TOOL" nodes /dev/shm/heap >>"$OUT/nodes" || echo "alps nodes failed" >>"$OUT/problems"
 [ -n "$DRIVERS" ] || exit 0
@@ -67,12 +74,15 @@ if [ ! -x "$DRIVERS/alps-mpi-stress" ]; then
     DRIVERS=
 fi
 DRIVER_ENVIRONMENT=$(realpath "$(dirname "$0")/../../mpi/env.sh")
-export TEST TOPOLOGY ALPS_TOOL DRIVERS DRIVER_ENVIRONMENT
+export TEST HUGE_TEST TOPOLOGY ALPS_TOOL DRIVERS DRIVER_ENVIRONMENT
 run 0 timeout 280 "$TESTBED" run --numa "$TOPOLOGY_FILE" --timeout 270 --output "$dir/back" -- \
     bash -c "$job"
-cat "$dir/back/tests" "$dir/back/topology" "$dir/back/nodes"
+cat "$dir/back/tests" "$dir/back/huge" "$dir/back/topology" "$dir/back/nodes"
 [ ! -e "$dir/back/problems" ] || complain "in the guest: $(cat "$dir/back/problems")"
-grep -Eq '^[0-9]+ passed, 0 failed, 0 skipped$' "$dir/back/tests" || complain "tests in the guest"
+for tests in tests huge; do
+    grep -Eq '^[1-9][0-9]* passed, 0 failed, 0 skipped$' "$dir/back/$tests" ||
+        complain "$tests in the guest"
+done
 grep '^{' "$dir/back/lines" >"$dir/lines"
 is_json "$dir/lines"
 grep -Eq '"record":"plan","compute":"0,1","far":"[23,]+"' "$dir/lines" || complain "the plan"

@@ -207,13 +207,13 @@ TEST(kernels, an_heir_on_another_kernel_that_dies_is_declared_dead_as_well)
     CHECK_ERR(alps_declare_dead(heap, dead.generation), 0);
 
     /* As if a process of a third host had taken it over, and died. */
-    struct layout_slot *slot = layout_slot(heap_layout(heap), dead.slot);
-    uint64_t state = fam_load(&slot->state);
-    CHECK(fam_cas(&slot->state, &state,
+    fam_word_t *word = layout_slot_state(heap_layout(heap), dead.slot);
+    uint64_t state = fam_load(word);
+    CHECK(fam_cas(word, &state,
                   slot_word(SLOT_RECOVERING, slot_heirs(state) + 1, slot_incarnation(state), 77)));
     CHECK_EQ(recover(heap), 0);
     actor_run(second);
-    CHECK_EQ(slot_status(fam_load(&slot->state)), SLOT_RECOVERING);
+    CHECK_EQ(slot_status(fam_load(word)), SLOT_RECOVERING);
     CHECK_ERR(alps_bulk_free(heap, dead.generation), -EBUSY);
     CHECK_ERR(alps_declare_dead(heap, dead.generation), 0);
     CHECK_EQ(recover(heap), 1);
@@ -244,12 +244,12 @@ TEST(kernels, who_was_taken_for_dead_does_not_free_the_slot)
 {
     const char *path = inside_create(16 * MIB, 16 * MIB, 0);
     alps_heap_t *heap = inside_open(path, 0), *other = inside_open(path, 0);
-    struct layout_slot *slot = layout_slot(heap_layout(other), heap->instance.slot);
-    uint64_t state = fam_load(&slot->state);
+    fam_word_t *word = layout_slot_state(heap_layout(other), heap->instance.slot);
+    uint64_t state = fam_load(word);
     uint64_t taken = slot_word(SLOT_RECOVERING, 1, slot_incarnation(state), 77);
-    CHECK(fam_cas(&slot->state, &state, taken));
+    CHECK(fam_cas(word, &state, taken));
     CHECK_ERR(alps_heap_close(heap), 0);
-    CHECK_EQ(fam_load(&slot->state), taken);
+    CHECK_EQ(fam_load(word), taken);
     CHECK_NE(alps_malloc(other, 64, ALPS_ANY_NODE), ALPS_NULL);
     CHECK_ERR(alps_heap_close(other), 0);
 }

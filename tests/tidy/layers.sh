@@ -32,6 +32,7 @@ grants() {
     emu/tools/*) own=emu/tools others='harness/*' public='emu/*' ;;
     emu/*) own=emu public='@(alps/alps.h|alps/hooks.h|emu/*)' ;;
     bench/harness/*) own=bench/harness others='harness/*' public='' ;;
+    bench/simulation.*) own=bench others=heap.h public='@(alps/*|emu/*)' ;;
     bench/*) own=bench public='@(alps/alps.h|emu/*)' ;;
     mpi/*) own=mpi others='harness/*' public='@(alps/alps.h|emu/*)' ;;
     doc/examples/*) own=doc/examples public='@(alps/alps.h|alps/alps.hpp)' ;;

@@ -79,9 +79,9 @@ TEST(check, tables)
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->meta, 0));
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[0], 0));
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[1], 1));
-    DAMAGE("I1", fam_store(&layout_slot(d.l, 9)->state, 77));
+    DAMAGE("I1", fam_store(layout_slot_state(d.l, 9), 77));
     DAMAGE("I5", fam_store(&layout_super(d.l)->slots_used, 0));
-    DAMAGE("I5", fam_store(&layout_slot(d.l, 9)->state, slot_word(SLOT_FREE, 0, 1, 0)));
+    DAMAGE("I5", fam_store(layout_slot_state(d.l, 9), slot_word(SLOT_FREE, 0, 1, 0)));
     DAMAGE("I2", fam_store(&layout_slot(d.l, 9)->generation, 77));
     DAMAGE("I2", fam_store(layout_touched(d.l, layout_slot(d.l, 9)), 1));
     DAMAGE("I2", fam_store(&layout_slot(d.l, 9)->intents[3].op, 9));

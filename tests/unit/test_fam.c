@@ -172,3 +172,41 @@ TEST(fam, reads_are_rare_where_slabs_change)
     CHECK_LT(counts.ops[ALPS_FAM_LOAD], 100000 / 2);
     CHECK_LT(atomics, 100000 / 50);
 }
+
+struct intruder {
+    alps_heap_t *heap;
+    uint64_t *state; /* of the span that the search comes to */
+    alps_ptr_t block;
+};
+
+/* Right after somebody has seen that a span is free, somebody else takes it. */
+static uint64_t intrude(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
+                        uint64_t value)
+{
+    struct intruder *i = context;
+    uint64_t seen = alps_fam_perform(op, word, expected, value);
+    if (op == ALPS_FAM_LOAD && word == i->state && i->block == ALPS_NULL) {
+        alps_fam_set_hook(NULL, NULL);
+        i->block = alps_malloc(i->heap, 64, ALPS_ANY_NODE);
+    }
+    return seen;
+}
+
+TEST(fam, a_span_taken_while_a_search_looks_at_it_does_not_make_its_zone_full)
+{
+    const char *path = inside_create(64 * MIB, 64 * MIB, 64 * MIB);
+    alps_heap_t *heap = inside_open(path, 0);
+    struct intruder i = {.heap = inside_open(path, 0)};
+    CHECK_NE(alps_malloc(heap, MIB, ALPS_ANY_NODE), ALPS_NULL);
+    heap->instance.hints.count = 0; /* has to search */
+    i.heap->instance.cursor = heap->instance.cursor;
+    i.state = &layout_state(heap_layout(heap), heap->instance.cursor)->raw;
+    alps_fam_set_hook(intrude, &i);
+    heap->instance.cursor = 0; /* from the start of the zone: then it notes what it found */
+    CHECK_NE(alps_malloc(heap, 64, ALPS_ANY_NODE), ALPS_NULL);
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_NE(i.block, ALPS_NULL);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(i.heap), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}

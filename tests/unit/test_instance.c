@@ -7,7 +7,7 @@
 
 static uint64_t slot_state(alps_heap_t *heap, unsigned slot)
 {
-    return fam_load(&layout_slot(heap_layout(heap), slot)->state);
+    return fam_load(layout_slot_state(heap_layout(heap), slot));
 }
 
 TEST(instance, openings_have_slots_and_generations_of_their_own)
@@ -47,7 +47,8 @@ TEST(instance, slots_used_are_known_from_before_on_and_for_good)
     fam_store(&layout_super(l)->slots_used, 4);
     inside_check(a);
     b = inside_open(path, 0);
-    CHECK_EQ(b->instance.slot, 1);
+    CHECK_LT(b->instance.slot, 4);
+    CHECK_NE(b->instance.slot, a->instance.slot);
     struct alps_recovery report = {.struct_size = sizeof report};
     CHECK_ERR(alps_recover(a, &report), 0);
     CHECK_EQ(report.count, 0);
@@ -185,7 +186,7 @@ static int count_generations(const struct alps_generation *generation, void *con
 TEST(instance, generations_without_blocks_take_no_entry)
 {
     const char *path = inside_create(16 * MIB, 16 * MIB, 0);
-    for (unsigned i = 0; i < LAYOUT_GENERATION_MAX + 10; i++)
+    for (unsigned i = 0; i < LAYOUT_GENERATION_MIN + 10; i++)
         open_close(path, false);
     alps_heap_t *heap = inside_open(path, 0);
     unsigned count = 0;
@@ -197,23 +198,59 @@ TEST(instance, generations_without_blocks_take_no_entry)
 TEST(instance, a_full_table_of_generations_is_said_and_emptied_by_commits)
 {
     const char *path = inside_create(400 * MIB, 400 * MIB, 0);
-    for (unsigned i = 1; i < LAYOUT_GENERATION_MAX; i++)
+    for (unsigned i = 1; i < LAYOUT_GENERATION_MIN; i++)
         open_close(path, true);
     alps_heap_t *heap;
     CHECK_ERR(alps_heap_open(path, NULL, &heap), -ENOSPC);
     heap = inside_open(path, ALPS_OPEN_PERMANENT); /* still goes */
-    CHECK_EQ(inside_live_blocks(heap), LAYOUT_GENERATION_MAX - 1);
+    CHECK_EQ(inside_live_blocks(heap), LAYOUT_GENERATION_MIN - 1);
     for (unsigned i = 1; i <= 100; i++)
         CHECK_ERR(alps_commit(heap, i), 0);
     CHECK_ERR(alps_heap_close(heap), 0);
     heap = inside_open(path, 0); /* the committed entries are used again */
     inside_check(heap);
-    CHECK_EQ(inside_live_blocks(heap), LAYOUT_GENERATION_MAX - 1);
-    for (unsigned i = 101; i < LAYOUT_GENERATION_MAX; i++)
+    CHECK_EQ(inside_live_blocks(heap), LAYOUT_GENERATION_MIN - 1);
+    for (unsigned i = 101; i < LAYOUT_GENERATION_MIN; i++)
         CHECK_ERR(alps_bulk_free(heap, i), 0);
     CHECK_EQ(inside_live_blocks(heap), 100);
     struct alps_stats stats = {.struct_size = sizeof stats};
     CHECK_ERR(alps_heap_stats(heap, &stats), 0);
     CHECK_EQ(stats.permanent_blocks, 100);
     inside_check(heap);
+}
+
+/* All slots but two are taken, as if by processes of another kernel. */
+TEST(instance, the_highest_number_of_instances_and_their_generations)
+{
+    struct alps_create_options options = {
+        .struct_size = sizeof options, .size = 128 * MIB, .max_instances = LAYOUT_INSTANCE_MAX};
+    const char *path = test_heap_path();
+    CHECK_ERR(alps_heap_create(path, &options), 0);
+    alps_heap_t *heap = inside_open(path, 0);
+    const struct layout *l = heap_layout(heap);
+    CHECK_EQ(l->instance_count, LAYOUT_INSTANCE_MAX);
+    CHECK_LE(LAYOUT_INSTANCE_MAX * LAYOUT_GENERATIONS_EACH, l->generation_count);
+    for (unsigned i = 1; i < LAYOUT_INSTANCE_MAX - 1; i++)
+        fam_store(layout_slot_state(l, i), slot_word(SLOT_LIVE, 0, 1, 77));
+    fam_store(&layout_super(l)->slots_used, LAYOUT_INSTANCE_MAX - 1);
+
+    alps_heap_t *last = inside_open(path, 0), *none;
+    CHECK_EQ(last->instance.slot, LAYOUT_INSTANCE_MAX - 1);
+    CHECK_EQ(span_owner_slot(last->instance.owner), LAYOUT_INSTANCE_MAX - 1);
+    CHECK_ERR(alps_heap_open(path, NULL, &none), -EUSERS);
+    CHECK_ERR(alps_heap_open(path, NULL, &none), -EUSERS);
+    alps_ptr_t block = alps_malloc(last, 64, ALPS_ANY_NODE);
+    alps_gen_t generation = alps_heap_generation(last);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(last), 0);
+    CHECK_EQ(generation_find(l, generation),
+             (int64_t)record_generation(
+                 layout_record(l, layout_span_of(l, block)))); /* wherever its entry is */
+    CHECK_ERR(alps_bulk_free(heap, generation), 0);
+    CHECK_LT(generation_find(l, generation), 0);
+    last = inside_open(path, 0); /* the slot is free again */
+    CHECK_EQ(last->instance.slot, LAYOUT_INSTANCE_MAX - 1);
+    CHECK_ERR(alps_heap_close(last), 0);
+    inside_check(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }

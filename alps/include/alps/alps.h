@@ -105,7 +105,8 @@ struct alps_create_options {
                                puts them */
     unsigned node_count; /* length of nodes */
     unsigned max_instances; /* openings for writing at the same time; default by capacity,
-                               at least 64; at most 4096 */
+                               at least 64; at most 16383. The heap remembers four times
+                               as many generations, at least 4096 */
     unsigned flags;         /* ALPS_CREATE_... */
 };
 
@@ -375,7 +376,7 @@ struct alps_node {
 /* Calls visit for each node that zones are placed on, by ascending number, ALPS_ANY_NODE first;
  * stops when it returns non-zero and returns that. With verify not 0 it looks where each page of
  * memory in use lies (pages of 4 KiB: some 0.1 us each), which tells whether the placement was
- * obeyed: file systems other than tmpfs and hugetlbfs do not. */
+ * obeyed: file systems other than tmpfs do not, and hugetlbfs refuses it at creation. */
 ALPS_API int alps_node_walk(alps_heap_t *heap, int verify,
                             int (*visit)(const struct alps_node *node, void *context),
                             void *context);

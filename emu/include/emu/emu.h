@@ -46,6 +46,8 @@ extern "C" {
 
 #define EMU_VERSION "0.1.0"
 
+#define EMU_HOSTS_MAX 16384 /* of the emulated machine */
+
 enum emu_mode { EMU_OFF, EMU_NUMA, EMU_SPIN, EMU_VIRTUAL, EMU_EPOCH };
 
 struct emu_options {
@@ -176,6 +178,22 @@ struct emu_counts {
 
 /* Sums over the threads of this process since emu_start. */
 EMU_API void emu_count(struct emu_counts *counts);
+
+/* ---- agents: threads of the emulated machine that one thread plays --------------------------- */
+
+/* With EMU_VIRTUAL a thread may play others, on any of the emulated hosts: an agent has a clock, a
+ * processor's cache and figures of its own, and all are part of emu_count. It lives until emu_stop.
+ * Who plays them in the order of their clocks simulates all of them at once, and gets the same
+ * figures in each run. Errors: EINVAL (not started, no such host), ENOMEM. */
+struct emu_agent;
+EMU_API int emu_agent_new(unsigned host, struct emu_agent **agent);
+
+/* From now on what the calling thread does is done by that agent. Returns who did it before, to be
+ * given back in the end; NULL is the thread itself as long as it has accessed nothing. */
+EMU_API struct emu_agent *emu_become(struct emu_agent *agent);
+
+/* The figures of one agent. */
+EMU_API void emu_agent_count(const struct emu_agent *agent, struct emu_counts *counts);
 
 /* What a read that misses the caches takes: dependent reads of random lines, by this thread, in
  * runs of 1000. Runs during which the thread had no processor for a while are left out. */
