@@ -11,7 +11,7 @@ for tool in dpkg-deb dpkg-shlibdeps; do
         exit 77
     fi
 done
-run 0 cmake --preset package -S "${SOURCE:?}" -B "${WORK:?}" -DCMAKE_C_COMPILER="$CC" \
+run 0 cmake --fresh --preset package -S "${SOURCE:?}" -B "${WORK:?}" -DCMAKE_C_COMPILER="$CC" \
     -DCMAKE_CXX_COMPILER="$CXX"
 run 0 cmake --build "$WORK"
 rm -rf "$WORK/packages"
