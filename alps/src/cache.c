@@ -761,6 +761,11 @@ static void set_up(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
+void cache_register_handlers(void)
+{
+    pthread_once(&once, set_up);
+}
+
 /* A cache for one more thread; the pool's lock is held. */
 static struct cache *cache_new(struct cache_pool *pool)
 {
@@ -858,7 +863,7 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
     if (!instance->layout.durable)
         instance->reserve_max = pool->keep_spans;
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_once(&once, set_up);
+    cache_register_handlers();
     link_pool(pool);
     return 0;
 }

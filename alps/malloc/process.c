@@ -1,0 +1,215 @@
+/* The heap of a process: when it opens, what it is, and what becomes of it by fork and as threads
+ * end.
+ *
+ * Opening: at the first call, whichever that is: libraries' constructors allocate before the
+ * program runs, and before constructors of this library might. What opens the heap allocates
+ * itself, as libc does for it: a thread that is inside a call of the heap library, by its own flag,
+ * is served by the arena. So is everybody before libc knows the environment, which says where the
+ * heap is to be. Nothing ever comes from glibc's malloc, since all of its names are here.
+ *
+ * Nothing closes the heap: handlers of exit and destructors of other libraries go on using it, and
+ * the kernel takes it all back, as after a kill.
+ *
+ * Fork: after it the child goes on with the memory that the parent had at that moment, and neither
+ * sees what the other writes. The heap is made of memory that the kernel copies on write. All
+ * metadata is copied with it, in whatever state other threads, which the child has not, had left
+ * it; so the child takes its copy for a heap whose owner was killed, and becomes another instance
+ * in it, with a generation of its own (heap_private.c). That is done at the child's first call
+ * that needs it: a child that only calls exec pays nothing. Locks: those of the arena and of
+ * opening are held through the fork by its handlers, which must be the first that any library
+ * registers: then other handlers may allocate. The linker's flag initfirst sees to that.
+ *
+ * Thread ends: the library lets go of what a thread holds in a destructor of thread-specific data.
+ * Other such destructors, and libc after them, still allocate and free. From the destructor here
+ * on, which comes after the library's, each call of the thread lets go of everything again. */
+#include "process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "heap.h"
+#include "size.h"
+
+#define SIZE_VARIABLE "ALPS_MALLOC_SIZE"
+
+#define DEFAULT_SIZE (64 * GIB)
+#define DEFAULT_SIZE_MAX (4 * TIB)
+#define SMALLEST_SIZE (64 * MIB) /* that is tried by itself */
+
+/* Blocks may be aligned to as much as the heap's address is. */
+#define BASE_ALIGNMENT ALPS_ALIGNMENT_MAX
+#define ADDRESSES (17 * TIB) /* more than any heap has */
+
+alps_heap_t *process_heap;
+char *process_base;
+
+/* DRAM: changes under the lock, or in a forked child. */
+static enum { CLOSED, OPEN, FORKED } state;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t end_key;
+
+static __attribute__((tls_model("initial-exec"))) __thread struct {
+    bool inside; /* a call of the heap library */
+    bool known;  /* its end will be noticed */
+    bool ending;
+} this_thread;
+
+void process_die(int how, const char *format, ...)
+{
+    char line[1024];
+    int length = snprintf(line, sizeof line, "libalps-malloc: ");
+    va_list arguments;
+    va_start(arguments, format);
+    length += vsnprintf(line + length, sizeof line - (size_t)length - 1, format, arguments);
+    va_end(arguments);
+    length = length < (int)sizeof line - 1 ? length : (int)sizeof line - 2;
+    line[length++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    (void)written; /* there is nobody else to tell */
+    if (how == PROCESS_ABORT)
+        abort();
+    _exit(how);
+}
+
+bool process_heap_is_private(void)
+{
+    return heap_layout(process_heap)->region.anonymous;
+}
+
+/* ---- opening ---- */
+
+/* A well aligned address with much room after it; NULL if there is none. */
+static void *find_addresses(void)
+{
+    char *p = mmap(NULL, ADDRESSES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    munmap(p, ADDRESSES);
+    return p + (align_up((uintptr_t)p, BASE_ALIGNMENT) - (uintptr_t)p);
+}
+
+/* As much as the program could ever use. */
+static uint64_t default_size(void)
+{
+    struct sysinfo info;
+    uint64_t bytes = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
+    return min_u64(max_u64(2 * bytes, DEFAULT_SIZE), DEFAULT_SIZE_MAX);
+}
+
+static int open_private(uint64_t size)
+{
+    struct alps_create_options o = {.struct_size = sizeof o, .max_instances = 64};
+    o.size = o.capacity = size;
+    /* Few zones, so that little is touched to begin with. */
+    o.zone_size = (uint64_t)1 << log2_floor(size / 64);
+    o.zone_size = min_u64(max_u64(o.zone_size, LAYOUT_ZONE_SIZE_MIN), LAYOUT_ZONE_SIZE_MAX);
+    return heap_private_open(&o, find_addresses(), &process_heap);
+}
+
+static void open_heap(void)
+{
+    const char *text = secure_getenv(SIZE_VARIABLE);
+    uint64_t size = default_size();
+    if (text != NULL) {
+        const char *problem = parse_positive_size(text, &size);
+        if (problem != NULL)
+            process_die(PROCESS_NO_START, "%s=%s: %s", SIZE_VARIABLE, text, problem);
+    }
+    int rc = open_private(size);
+    /* Limits of the process, or a kernel that wants memory behind every address. */
+    while ((rc == -EFBIG || rc == -ENOMEM) && text == NULL && size > SMALLEST_SIZE)
+        rc = open_private(size /= 2);
+    if (rc != 0)
+        process_die(PROCESS_NO_START, "%s", alps_error_detail());
+    process_base = process_heap->base.base;
+}
+
+/* ---- fork, the ends of threads ---- */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+    arena_lock();
+}
+
+static void after_fork_in_parent(void)
+{
+    arena_unlock();
+    pthread_mutex_unlock(&lock);
+}
+
+static void after_fork_in_child(void)
+{
+    if (state == OPEN)
+        state = FORKED;
+    arena_unlock();
+    pthread_mutex_unlock(&lock);
+}
+
+static void at_thread_end(void *unused)
+{
+    (void)unused;
+    this_thread.ending = true;
+}
+
+/* The library's handlers first: in a child they come before ours, and both before all others. */
+static void register_handlers(void)
+{
+    cache_register_handlers();
+    pthread_key_create(&end_key, at_thread_end);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+__attribute__((constructor)) static void before_all_libraries(void)
+{
+    pthread_once(&once, register_handlers);
+}
+
+/* ---- calls ---- */
+
+static __attribute__((noinline, cold)) bool make_ready(void)
+{
+    if (environ == NULL)
+        return false;
+    pthread_once(&once, register_handlers);
+    pthread_mutex_lock(&lock);
+    if (state == CLOSED)
+        open_heap();
+    else if (state == FORKED && heap_private_inherit(process_heap) != 0)
+        process_die(PROCESS_NO_START, "after a fork: %s", alps_error_detail());
+    __atomic_store_n(&state, OPEN, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&lock);
+    return true;
+}
+
+bool process_enter(void)
+{
+    if (this_thread.inside)
+        return false;
+    this_thread.inside = true;
+    if (__atomic_load_n(&state, __ATOMIC_ACQUIRE) != OPEN && !make_ready()) {
+        this_thread.inside = false;
+        return false;
+    }
+    if (!this_thread.known) {
+        this_thread.known = true;
+        pthread_setspecific(end_key, &this_thread);
+    }
+    return true;
+}
+
+void process_leave(void)
+{
+    if (this_thread.ending)
+        cache_thread_end();
+    this_thread.inside = false;
+}
