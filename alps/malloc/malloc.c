@@ -91,9 +91,12 @@ static COLD void release(void *block)
     const int error = errno;
     if (block == NULL)
         return;
+    const int inherited = inherited_free(block);
+    if (inherited < 0)
+        misused("free", block, inherited);
     if (arena_has(block)) {
         arena_free(block);
-    } else if (process_enter()) {
+    } else if (inherited == INHERITED_NOT && process_enter()) {
         const alps_ptr_t offset = offset_of(block);
         int rc = offset == ALPS_NULL ? -EINVAL : 0;
         if (rc == 0) {
@@ -114,7 +117,10 @@ static size_t size_of(const char *function, const void *block)
     if (arena_has(block))
         return arena_size(block);
     size_t size = 0;
-    if (process_enter()) {
+    const int inherited = inherited_size(block, &size);
+    if (inherited < 0)
+        misused(function, block, inherited);
+    if (inherited == INHERITED_NOT && process_enter()) {
         const alps_ptr_t offset = offset_of(block);
         const int error = errno;
         if (offset != ALPS_NULL)
@@ -143,12 +149,22 @@ EXPORT void free(void *block)
         release(block);
 }
 
+/* A forked child's libc clears those of the parent's other threads, before any handler runs: they
+ * must not lie in shared memory. */
+static COLD void *thread_specific_array(size_t bytes)
+{
+    const bool is_shared = process_heap != NULL && !process_heap_is_private();
+    return is_shared ? arena_alloc(MIN_ALIGNMENT, bytes) : NULL;
+}
+
 EXPORT void *calloc(size_t count, size_t size)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         return no_memory();
-    void *block = malloc(bytes);
+    void *block = count == 32 && size == 16 ? thread_specific_array(bytes) : NULL;
+    if (block == NULL)
+        block = malloc(bytes);
     if (block == NULL)
         return NULL;
     if (!empty_pages((char *)block, bytes))

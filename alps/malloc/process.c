@@ -11,13 +11,20 @@
  * the kernel takes it all back, as after a kill.
  *
  * Fork: after it the child goes on with the memory that the parent had at that moment, and neither
- * sees what the other writes. The heap is made of memory that the kernel copies on write. All
- * metadata is copied with it, in whatever state other threads, which the child has not, had left
- * it; so the child takes its copy for a heap whose owner was killed, and becomes another instance
- * in it, with a generation of its own (heap_private.c). That is done at the child's first call
- * that needs it: a child that only calls exec pays nothing. Locks: those of the arena and of
- * opening are held through the fork by its handlers, which must be the first that any library
- * registers: then other handlers may allocate. The linker's flag initfirst sees to that.
+ * sees what the other writes. Without a file the heap is made of memory that the kernel copies on
+ * write. All metadata is copied with it, in whatever state other threads, which the child has not,
+ * had left it; so the child takes its copy for a heap whose owner was killed, and becomes another
+ * instance in it, with a generation of its own (heap_private.c). In a file, the parent's blocks are
+ * copied for the child (inherited.c), which opens the heap once more. Either is done at the child's
+ * first call that needs it: a child that only calls exec does not. If by then it cannot open the
+ * file any more, having given up the rights or the root directory of before, its new blocks are in
+ * a private heap. Locks: those of the arena and of opening are held through the fork by its
+ * handlers, which must be the first that any library registers: then other handlers may allocate,
+ * and change in the parent what they hold locks for, until the copy is made. The linker's flag
+ * initfirst sees to that.
+ *
+ * A file outlives the programs: each opening notes its generation in a root of the heap, and frees
+ * in bulk what dead ones have left that are noted there.
  *
  * Thread ends: the library lets go of what a thread holds in a destructor of thread-specific data.
  * Other such destructors, and libc after them, still allocate and free. From the destructor here
@@ -25,19 +32,21 @@
 #include "process.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "heap.h"
 #include "size.h"
 
+#define HEAP_VARIABLE "ALPS_MALLOC_HEAP"
 #define SIZE_VARIABLE "ALPS_MALLOC_SIZE"
 
 #define DEFAULT_SIZE (64 * GIB)
@@ -53,6 +62,7 @@ char *process_base;
 
 /* DRAM: changes under the lock, or in a forked child. */
 static enum { CLOSED, OPEN, FORKED } state;
+static char file[PATH_MAX]; /* that the heap is in: its full path */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t end_key;
@@ -105,32 +115,124 @@ static uint64_t default_size(void)
     return min_u64(max_u64(2 * bytes, DEFAULT_SIZE), DEFAULT_SIZE_MAX);
 }
 
-static int open_private(uint64_t size)
+/* less: a smaller heap will do, if limits of the process, or a kernel that wants memory behind
+ * every address, leave no room for that. */
+static int open_private(uint64_t size, bool less)
 {
     struct alps_create_options o = {.struct_size = sizeof o, .max_instances = 64};
-    o.size = o.capacity = size;
-    /* Few zones, so that little is touched to begin with. */
-    o.zone_size = (uint64_t)1 << log2_floor(size / 64);
-    o.zone_size = min_u64(max_u64(o.zone_size, LAYOUT_ZONE_SIZE_MIN), LAYOUT_ZONE_SIZE_MAX);
-    return heap_private_open(&o, find_addresses(), &process_heap);
+    int rc;
+    do {
+        o.size = o.capacity = size;
+        /* Few zones, so that little is touched to begin with. */
+        o.zone_size = (uint64_t)1 << log2_floor(size / 64);
+        o.zone_size = min_u64(max_u64(o.zone_size, LAYOUT_ZONE_SIZE_MIN), LAYOUT_ZONE_SIZE_MAX);
+        rc = heap_private_open(&o, find_addresses(), &process_heap);
+        size /= 2;
+    } while (less && (rc == -EFBIG || rc == -ENOMEM) && size >= SMALLEST_SIZE);
+    return rc;
 }
+
+/* ---- a heap in a file ---- */
+
+static int open_file(const char *path)
+{
+    const struct alps_open_options o = {.struct_size = sizeof o, .map_hint = find_addresses()};
+    return alps_heap_open(path, &o, &process_heap);
+}
+
+static int create_file(const char *path, uint64_t size)
+{
+    const struct alps_create_options o = {
+        .struct_size = sizeof o, .size = min_u64(size, GIB), .capacity = size};
+    int rc = alps_heap_create(path, &o);
+    return rc == -EEXIST ? 0 : rc; /* somebody was faster */
+}
+
+static int open_or_create_file(const char *path, uint64_t size)
+{
+    int rc = open_file(path);
+    if (rc == -ENOENT && (rc = create_file(path, size)) == 0)
+        rc = open_file(path);
+    /* Somebody may be creating it. */
+    for (unsigned ms = 0; rc == -EMEDIUMTYPE && ms < 100; ms++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        rc = open_file(path);
+    }
+    return rc;
+}
+
+#define ROOT_PREFIX "alps-malloc."
+
+struct generations {
+    unsigned count;
+    alps_gen_t numbers[ALPS_ROOT_MAX];
+};
+
+static int note_generation(const char *name, alps_ptr_t p, void *context)
+{
+    struct generations *noted = (struct generations *)context;
+    const size_t prefix = sizeof ROOT_PREFIX - 1;
+    (void)p;
+    if (strncmp(name, ROOT_PREFIX, prefix) == 0 && noted->count < ALPS_ROOT_MAX)
+        noted->numbers[noted->count++] = strtoull(name + prefix, NULL, 10);
+    return 0;
+}
+
+static void set_root(alps_gen_t generation, alps_ptr_t p)
+{
+    char name[ALPS_ROOT_NAME_MAX + 1];
+    snprintf(name, sizeof name, ROOT_PREFIX "%llu", (unsigned long long)generation);
+    alps_root_set(process_heap, name, p);
+}
+
+/* What fails here is left to the next one, or to the user. */
+static void free_what_the_dead_left(void)
+{
+    static struct generations noted;
+    noted.count = 0;
+    alps_root_walk(process_heap, note_generation, &noted);
+    for (unsigned i = 0; i < noted.count; i++) {
+        int rc = alps_bulk_free(process_heap, noted.numbers[i]);
+        if (rc == 0 || rc == -ENOENT)
+            set_root(noted.numbers[i], ALPS_NULL);
+    }
+    alps_ptr_t p = alps_malloc(process_heap, 1, ALPS_ANY_NODE);
+    if (p != ALPS_NULL)
+        set_root(alps_heap_generation(process_heap), p);
+}
+
+/* ---- one or the other ---- */
 
 static void open_heap(void)
 {
-    const char *text = secure_getenv(SIZE_VARIABLE);
+    const char *size_text = secure_getenv(SIZE_VARIABLE), *path = secure_getenv(HEAP_VARIABLE);
     uint64_t size = default_size();
-    if (text != NULL) {
-        const char *problem = parse_positive_size(text, &size);
+    int rc;
+    if (size_text != NULL) {
+        const char *problem = parse_positive_size(size_text, &size);
         if (problem != NULL)
-            process_die(PROCESS_NO_START, "%s=%s: %s", SIZE_VARIABLE, text, problem);
+            process_die(PROCESS_NO_START, "%s=%s: %s", SIZE_VARIABLE, size_text, problem);
     }
-    int rc = open_private(size);
-    /* Limits of the process, or a kernel that wants memory behind every address. */
-    while ((rc == -EFBIG || rc == -ENOMEM) && text == NULL && size > SMALLEST_SIZE)
-        rc = open_private(size /= 2);
+    if (path != NULL) {
+        rc = open_or_create_file(path, size);
+        if (rc == 0 && realpath(path, file) == NULL)
+            process_die(PROCESS_NO_START, "%s: %s", path, strerror(errno));
+    } else {
+        rc = open_private(size, size_text == NULL);
+    }
     if (rc != 0)
         process_die(PROCESS_NO_START, "%s", alps_error_detail());
-    process_base = process_heap->base.base;
+}
+
+static void open_again(void)
+{
+    int rc;
+    if (process_heap != NULL)
+        rc = heap_private_inherit(process_heap);
+    else if ((rc = open_file(file)) != 0)
+        rc = open_private(default_size(), true);
+    if (rc != 0)
+        process_die(PROCESS_NO_START, "after a fork: %s", alps_error_detail());
 }
 
 /* ---- fork, the ends of threads ---- */
@@ -139,16 +241,26 @@ static void before_fork(void)
 {
     pthread_mutex_lock(&lock);
     arena_lock();
+    if (state == OPEN && !process_heap_is_private())
+        inherited_stage(process_heap, process_heap->base.base, process_heap->base.length);
 }
 
 static void after_fork_in_parent(void)
 {
+    if (state == OPEN && !process_heap_is_private())
+        inherited_drop();
     arena_unlock();
     pthread_mutex_unlock(&lock);
 }
 
 static void after_fork_in_child(void)
 {
+    if (state == OPEN && !process_heap_is_private()) {
+        if (!inherited_take())
+            process_die(PROCESS_NO_START, "%s: no memory for a forked child's copy", file);
+        process_heap = NULL;
+        process_base = NULL;
+    }
     if (state == OPEN)
         state = FORKED;
     arena_unlock();
@@ -178,16 +290,23 @@ __attribute__((constructor)) static void before_all_libraries(void)
 
 static __attribute__((noinline, cold)) bool make_ready(void)
 {
+    const int error = errno;
     if (environ == NULL)
         return false;
     pthread_once(&once, register_handlers);
     pthread_mutex_lock(&lock);
     if (state == CLOSED)
         open_heap();
-    else if (state == FORKED && heap_private_inherit(process_heap) != 0)
-        process_die(PROCESS_NO_START, "after a fork: %s", alps_error_detail());
+    else if (state == FORKED)
+        open_again();
+    if (state != OPEN && !process_heap_is_private()) {
+        descriptors_hide();
+        free_what_the_dead_left();
+    }
+    process_base = process_heap->base.base;
     __atomic_store_n(&state, OPEN, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&lock);
+    errno = error;
     return true;
 }
 

@@ -26,6 +26,24 @@ bool process_heap_is_private(void);
 #define PROCESS_NO_START 125
 __attribute__((noreturn, format(printf, 2, 3))) void process_die(int how, const char *format, ...);
 
+/* ---- inherited.c: blocks from before a fork, where the heap is in a file ---- */
+
+/* Before a fork: copies the blocks of this opening of the heap. After it: drops the copy, or, in
+ * the child, puts it where the heap is mapped; false: there was no memory for it. */
+void inherited_stage(alps_heap_t *heap, char *base, uint64_t length);
+void inherited_drop(void);
+bool inherited_take(void);
+
+/* 0, INHERITED_NOT for an address that is none of them, -EINVAL: not a block, -EALREADY: freed. */
+#define INHERITED_NOT 1
+int inherited_free(void *block);
+int inherited_size(const void *block, size_t *size);
+
+/* ---- descriptors.c ---- */
+
+/* After a heap in a file was opened: its descriptors are out of the program's way. */
+void descriptors_hide(void);
+
 /* ---- arena.c: a little memory for who must not call the heap library ---- */
 
 void *arena_alloc(size_t alignment, size_t size); /* zeroed; NULL: used up */

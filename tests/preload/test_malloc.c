@@ -1,5 +1,7 @@
 /* The malloc family of a program that was not changed: run with libalps-malloc.so loaded first. */
+#include <alps/alps.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -7,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -253,6 +256,8 @@ static size_t resident(void)
 
 TEST(malloc, large_blocks_take_and_leave_no_memory)
 {
+    if (getenv("ALPS_MALLOC_HEAP") != NULL)
+        SKIP("the heap is in a file, where memory is secured as a whole");
     const size_t before = resident();
     char *sparse = (char *)calloc_(1, GIB);
     CHECK(sparse != NULL && sparse[GIB / 2] == 0);
@@ -276,6 +281,66 @@ TEST(malloc, trim_gives_memory_back)
         release(blocks[i]);
     CHECK_EQ(malloc_trim(0), 1);
     CHECK_LT(resident(), full - 80 * MIB);
+}
+
+/* ---- descriptors ---- */
+
+static int find_self(const struct alps_instance *instance, void *alive)
+{
+    if (instance->pid == (uint64_t)getpid() && !instance->self)
+        *(bool *)alive = instance->alive;
+    return 0;
+}
+
+/* Others, who open the heap and recover the dead, find this process alive; and memory that was
+ * never used can be had. */
+static void check_heap_in_file(void)
+{
+    enum { COUNT = 200 };
+    static void *blocks[COUNT];
+    alps_heap_t *heap;
+    bool alive = false;
+    CHECK_ERR(alps_heap_open(getenv("ALPS_MALLOC_HEAP"), NULL, &heap), 0);
+    CHECK_ERR(alps_instance_walk(heap, find_self, &alive), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK(alive);
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = alloc(600000);
+        CHECK(blocks[i] != NULL);
+        fill(blocks[i], 600000, i);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        CHECK(holds(blocks[i], 600000, i));
+        release(blocks[i]);
+    }
+    malloc_trim(0);
+}
+
+/* As daemons and shells treat descriptors they do not know. */
+TEST(malloc, heap_survives_programs_that_close_descriptors)
+{
+    if (getenv("ALPS_MALLOC_HEAP") == NULL)
+        SKIP("the heap is in no file");
+    for (int fd = 3; fd < 1100; fd++)
+        close(fd);
+    check_heap_in_file();
+    CHECK_EQ(close_range(3, ~0u, 0), 0);
+    check_heap_in_file();
+    closefrom(3);
+    check_heap_in_file();
+    char path[200];
+    snprintf(path, sizeof path, "%s/own", test_directory());
+    int own = open(path, O_CREAT | O_RDWR, 0600);
+    CHECK_EQ(own, 3); /* the lowest number is the program's */
+    CHECK_EQ(write(own, "own", 3), 3);
+    for (int fd = 4; fd < 1020; fd += 2) {
+        CHECK_EQ(dup2(own, fd), fd);
+        CHECK_EQ(dup3(own, fd + 1, O_CLOEXEC), fd + 1);
+    }
+    check_heap_in_file();
+    struct stat status;
+    CHECK_EQ(fstat(1000, &status), 0);
+    CHECK_EQ(status.st_size, 3); /* it is the program's and was not used for the heap */
 }
 
 /* ---- misuse ---- */
