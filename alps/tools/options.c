@@ -40,6 +40,8 @@ static const struct {
     [OPTION_SHARED] = {"--shared", 0, no_argument, "", "several hosts will have the heap open"},
     [OPTION_HOST] = {"--host", 0, required_argument, " HOST",
                      "all processes of a host, by the name or number that `alps info` shows"},
+    [OPTION_HEAP] = {"--heap", 0, required_argument, " FILE",
+                     "a heap in this file, made if it is not there (default: a private one)"},
     [OPTION_GENERATION] = {"--generation", 'g', required_argument, " LIST",
                            "the generations meant, such as 5 or 3,7-9"},
     [OPTION_MIN_SIZE] = {"--min-size", 0, required_argument, " SIZE",
@@ -146,6 +148,9 @@ static const char *parse_value(struct arguments *a, enum option_id id, const cha
     case OPTION_HOST:
         a->host = text;
         return *text == '\0' ? "empty" : NULL;
+    case OPTION_HEAP:
+        a->heap = text;
+        return *text == '\0' ? "empty" : NULL;
     case OPTION_GENERATION:
         return parse_list(text, UINT64_MAX, &a->generations);
     case OPTION_MIN_SIZE:
@@ -161,16 +166,18 @@ static const char *parse_value(struct arguments *a, enum option_id id, const cha
 
 /* The form of the allowed options that getopt_long wants. */
 struct getopt_tables {
-    char letters[2 + 3 * OPTION_COUNT];
+    char letters[3 + 3 * OPTION_COUNT];
     struct option longs[OPTION_COUNT + 1];
 };
 
-static void fill_tables(struct getopt_tables *tables, unsigned allowed)
+static void fill_tables(struct getopt_tables *tables, unsigned allowed, bool program)
 {
     char *letter = tables->letters;
     struct option *entry = tables->longs;
 
-    *letter++ = ':'; /* a missing value is told apart, and nothing is printed */
+    if (program)
+        *letter++ = '+'; /* its arguments are not looked at */
+    *letter++ = ':';     /* a missing value is told apart, and nothing is printed */
     for (int id = 0; id < OPTION_COUNT; id++) {
         if ((allowed & OPTION_BIT(id)) == 0)
             continue;
@@ -214,13 +221,14 @@ static int refuse_option(const char *command, const char *text)
     return usage_error(command, "unknown or ambiguous option %s", text);
 }
 
-int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed)
+int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed,
+                    bool program)
 {
     struct getopt_tables tables;
     int value;
 
     *arguments = (struct arguments){.command = argv[0], .interval = INTERVAL_DEFAULT};
-    fill_tables(&tables, allowed);
+    fill_tables(&tables, allowed, program);
     optind = 1;
     while ((value = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) != -1) {
         if (value == '?')

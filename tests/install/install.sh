@@ -27,3 +27,8 @@ export PKG_CONFIG_PATH
 
 headers=$(cd "$dir/prefix/include" && find . -type f | sort | tr '\n' ' ')
 [ "$headers" = "./alps/alps.h ./alps/fast.h " ] || { echo "headers installed: $headers"; exit 1; }
+
+# The tool finds the library for programs of any kind.
+if [ -e "$(dirname "$config")/../libalps-malloc.so" ]; then
+    "$dir/prefix/bin/alps" run env | grep -q "^LD_PRELOAD=$dir/prefix/.*libalps-malloc.so"
+fi
