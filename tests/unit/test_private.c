@@ -116,6 +116,8 @@ static void diverge(alps_heap_t *heap, unsigned depth)
     verify_all(heap, &later);
     blocks_check_heap(heap);
     heap_free_all(heap, &later);
+    blocks_clear(&f.before);
+    blocks_clear(&later);
 }
 
 TEST(private, fork_copies_it)
@@ -132,6 +134,7 @@ static void fill_in_child(void *context)
     CHECK_ERR(heap_private_inherit(f->heap), 0);
     heap_fill(f->heap, 64, &more);
     CHECK_LE(f->before.count, more.count);
+    blocks_clear(&more);
     blocks_check_heap(f->heap);
 }
 
@@ -146,6 +149,7 @@ TEST(private, child_uses_what_the_parent_left_free)
         CHECK_ERR(alps_free(heap, blocks.items[i].ptr), 0);
     struct family f = {.heap = heap, .before.count = all / 2};
     test_join(test_fork(fill_in_child, &f));
+    blocks_clear(&blocks);
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
