@@ -4,8 +4,8 @@
  * Opening: at the first call, whichever that is: libraries' constructors allocate before the
  * program runs, and before constructors of this library might. What opens the heap allocates
  * itself, as libc does for it: a thread that is inside a call of the heap library, by its own flag,
- * is served by the arena. So is everybody before libc knows the environment, which says where the
- * heap is to be. Nothing ever comes from glibc's malloc, since all of its names are here.
+ * is served by the arena. So is everybody before the constructor here, which gets the environment
+ * that says where the heap is to be, whatever the program does to it later. Nothing ever comes from glibc's malloc, since all of its names are here.
  *
  * Nothing closes the heap: handlers of exit and destructors of other libraries go on using it, and
  * the kernel takes it all back, as after a kill.
@@ -38,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -66,6 +67,7 @@ static char file[PATH_MAX]; /* that the heap is in: its full path */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t end_key;
+static char **environment; /* as the program got it */
 
 static __attribute__((tls_model("initial-exec"))) __thread struct {
     bool inside; /* a call of the heap library */
@@ -96,6 +98,18 @@ bool process_heap_is_private(void)
 }
 
 /* ---- opening ---- */
+
+/* A variable, unless the program has more rights than who set it. */
+static const char *get_variable(const char *name)
+{
+    const size_t length = strlen(name);
+    if (getauxval(AT_SECURE) != 0)
+        return NULL;
+    for (char **entry = environment; *entry != NULL; entry++)
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+            return *entry + length + 1;
+    return NULL;
+}
 
 /* A well aligned address with much room after it; NULL if there is none. */
 static void *find_addresses(void)
@@ -205,7 +219,7 @@ static void free_what_the_dead_left(void)
 
 static void open_heap(void)
 {
-    const char *size_text = secure_getenv(SIZE_VARIABLE), *path = secure_getenv(HEAP_VARIABLE);
+    const char *size_text = get_variable(SIZE_VARIABLE), *path = get_variable(HEAP_VARIABLE);
     uint64_t size = default_size();
     int rc;
     if (size_text != NULL) {
@@ -281,8 +295,11 @@ static void register_handlers(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-__attribute__((constructor)) static void before_all_libraries(void)
+__attribute__((constructor)) static void before_all_libraries(int count, char **arguments,
+                                                              char **variables)
 {
+    (void)count, (void)arguments;
+    environment = variables;
     pthread_once(&once, register_handlers);
 }
 
@@ -291,7 +308,7 @@ __attribute__((constructor)) static void before_all_libraries(void)
 static __attribute__((noinline, cold)) bool make_ready(void)
 {
     const int error = errno;
-    if (environ == NULL)
+    if (environment == NULL)
         return false;
     pthread_once(&once, register_handlers);
     pthread_mutex_lock(&lock);

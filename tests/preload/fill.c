@@ -1,5 +1,5 @@
 /* Allocates until there is no more, frees all, and does it again. Prints how many MiB it had each
- * time. Argument: at most so many MiB. */
+ * time. Argument: at most so many MiB. The environment is gone by then. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 
 int main(int argc, char **argv)
 {
+    clearenv();
     const size_t most = (argc > 1 ? strtoul(argv[1], NULL, 10) : 0) << 20;
     for (unsigned round = 0; round < 2; round++) {
         void **last = NULL, **block;
