@@ -2,10 +2,11 @@
  * end.
  *
  * Opening: at the first call, whichever that is: libraries' constructors allocate before the
- * program runs, and before constructors of this library might. What opens the heap allocates
- * itself, as libc does for it: a thread that is inside a call of the heap library, by its own flag,
- * is served by the arena. So is everybody before the constructor here, which gets the environment
- * that says where the heap is to be, whatever the program does to it later. Nothing ever comes from glibc's malloc, since all of its names are here.
+ * program runs. What opens the heap allocates itself, as libc does for it: a thread that is inside
+ * a call of the heap library, by its own flag, is served by the arena. So is everybody before the
+ * constructor here, which gets the environment that says where the heap is to be, whatever the
+ * program does to it later. Nothing ever comes from glibc's malloc, since all of its names are
+ * here.
  *
  * Nothing closes the heap: handlers of exit and destructors of other libraries go on using it, and
  * the kernel takes it all back, as after a kill.
