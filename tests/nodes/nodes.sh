@@ -19,7 +19,7 @@ begin_nodes() {
     case $? in
     0) ;;
     77)
-        echo "skipped: $(tail -1 "$dir/err")"
+        echo "skipped $(basename "$0" .sh | sed s/^test_/nodes./): $(tail -1 "$dir/err")"
         exit 77
         ;;
     *)
