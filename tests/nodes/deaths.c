@@ -55,7 +55,7 @@ enum kind { EMPTY, FULL, ALLOCATING, LOOKING, FREEING, CLEARING };
 
 struct cell {
     uint64_t state; /* kind | seat << 8 */
-    alps_ptr_t ptr; /* from here: written by who has it in hand; ALPS_NULL until it is known */
+    alps_ptr_t ptr; /* from here: written by who has it in hand; ALPS_NULL while it is not known */
     uint64_t size;
     uint64_t filled; /* 0 after a death between allocation and filling */
     uint64_t owner, serial;
@@ -115,6 +115,13 @@ static bool take(struct cell *cell, enum kind from, enum kind to, uint64_t seat)
     uint64_t expected = from;
     return __atomic_compare_exchange_n(&cell->state, &expected, to | seat << 8, false,
                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* To be called by who has the cell in hand. */
+static void empty(struct cell *cell)
+{
+    store(&cell->ptr, ALPS_NULL);
+    store(&cell->state, EMPTY);
 }
 
 static bool has_place(uint64_t index)
@@ -178,7 +185,6 @@ static __attribute__((noreturn, format(printf, 1, 2))) void give_up(const char *
 
 static void allocate(struct cell *cell, alps_ptr_t *place, uint64_t size)
 {
-    cell->ptr = ALPS_NULL;
     cell->filled = 0;
     cell->owner = (uint64_t)(own - journal->seat);
     cell->serial = own->serial++;
@@ -217,7 +223,7 @@ static void look(struct cell *cell, alps_ptr_t *place, bool to_free)
     store(&cell->state, FREEING | (uint64_t)(own - journal->seat) << 8);
     if ((place != NULL ? alps_free_from(heap, place) : alps_free(heap, cell->ptr)) != 0)
         give_up("cannot free block 0x%" PRIx64 ": %s", cell->ptr, alps_error_detail());
-    store(&cell->state, EMPTY);
+    empty(cell);
 }
 
 static void work(uint64_t number)
@@ -342,9 +348,22 @@ static void go_on(void)
 static bool is_ending(alps_gen_t generation)
 {
     for (uint64_t i = 0; i < journal->seats; i++)
-        if (journal->seat[i].ending == generation)
+        if (generation != ALPS_PERMANENT && journal->seat[i].ending == generation)
             return true;
     return false;
+}
+
+/* The judge has the cell in hand; its block will be freed in bulk, or is another's. */
+static void clear(uint64_t index, bool will_be_freed)
+{
+    struct cell *cell = &journal->cell[index];
+
+    if (!will_be_freed) {
+        store(&cell->state, FULL);
+        return;
+    }
+    store(&places[index], ALPS_NULL);
+    empty(cell);
 }
 
 /* A cell in the hands of the dead becomes full or empty, where that can be told; else it stays. */
@@ -356,10 +375,7 @@ static void settle(uint64_t index)
     if (kind == EMPTY || kind == FULL)
         return;
     if (kind == CLEARING) {
-        const bool cleared = is_ending(cell->generation);
-        if (cleared)
-            places[index] = ALPS_NULL;
-        cell->state = cleared ? EMPTY : FULL;
+        clear(index, is_ending(cell->generation));
         return;
     }
     const uint64_t seat = cell->state >> 8;
@@ -464,12 +480,13 @@ static unsigned compare(void)
         struct cell *cell = &journal->cell[i];
         if (kind_of(cell->state) != FREEING)
             continue;
-        struct alps_block *block = find(cell->ptr);
-        cell->state = EMPTY;
-        if (block != NULL && block->generation == cell->generation) {
-            claim(cell->ptr, cell->size, cell->generation);
-            cell->state = FULL;
+        const struct alps_block *block = find(cell->ptr);
+        if (block == NULL || block->generation != cell->generation) {
+            empty(cell);
+            continue;
         }
+        claim(cell->ptr, cell->size, cell->generation);
+        cell->state = FULL;
     }
     for (uint64_t i = 0; i < journal->seats; i++)
         doubts[i] = journal->seat[i].doubts;
@@ -494,10 +511,7 @@ static void sweep(alps_gen_t generation)
                 nap();
                 continue;
             }
-            const bool is_of_it = cell->generation == generation;
-            if (is_of_it)
-                store(&places[i], ALPS_NULL);
-            store(&cell->state, is_of_it ? EMPTY : FULL);
+            clear(i, cell->generation == generation);
         }
     }
 }

@@ -54,16 +54,21 @@ declare_dead() {
 }
 # judge NODE
 judge() {
+    local blocks
     run 0 on "$1" "$DEATHS" judge
-    judged=$((judged + $(sed -n 's/.* seats, \([0-9]*\) blocks of theirs$/\1/p' "$dir/out")))
+    blocks=$(sed -n 's/.* seats, \([0-9]*\) blocks of theirs$/\1/p' "$dir/out")
+    judged=$((judged + ${blocks:-0}))
 }
 judged=0
-comes_back() { # NODE...
+# all_come_back: those that are dead; a node that is given was booted already.
+all_come_back() { # [NODE]
     local node
-    for node in "$@"; do
-        run 0 "$TESTBED" boot "$session" "$node"
-        start_work "$node"
-        alive+=" $node "
+    for ((node = 1; node <= nodes; node++)); do
+        if [[ $alive != *" $node "* ]]; then
+            [ "${1-}" = "$node" ] || run 0 "$TESTBED" boot "$session" "$node"
+            start_work "$node"
+            alive+=" $node "
+        fi
     done
 }
 first_alive() {
@@ -125,29 +130,25 @@ for ((round = 1; round <= rounds; round++)); do
         dies "$first"
         wait $!
         [ $? -ne 1 ] || complain "the judge who died: $(cat "$dir/judge")"
+        booted=
         second=$(first_alive)
-        if [ -z "$second" ]; then # it comes back to judge
-            second=${victims[0]}
-            run 0 "$TESTBED" boot "$session" "$second"
-            declare_dead "$second" "$first"
-            judge "$second"
-            start_work "$second"
-            alive=" $second "
-            comes_back "$first"
-        else
-            declare_dead "$second" "$first"
-            judge "$second"
-            comes_back "$first" "${victims[@]}"
+        if [ -z "$second" ]; then
+            booted=${victims[0]} # comes back to judge
+            second=$booted
+            run 0 "$TESTBED" boot "$session" "$booted"
         fi
+        declare_dead "$second" "$first"
+        judge "$second"
+        all_come_back "$booted"
     else
         judge "$first"
-        comes_back "${victims[@]}"
+        all_come_back
     fi
     run 0 alps "$first" check "$device"
     # shellcheck disable=SC2086 # numbers
     go_on $alive
-    [ "$failures" -eq 0 ] || break
-    ((round % 50)) || echo "$round rounds, $judged blocks of the dead, $SECONDS s"
+    [ "$failures" -eq 0 ] || verdict # nothing is as it should be
+    ((round % 10)) || echo "$round rounds, $judged blocks of the dead, $SECONDS s"
 done
 [ "$judged" -gt 0 ] || complain "the dead had no blocks"
 
