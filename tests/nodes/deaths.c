@@ -7,21 +7,21 @@
  *   node_deaths judge                recovers, compares, frees the generations of the dead
  *   node_deaths end                  tells all to end
  *
- * Idea: the journal lies in the shared memory behind the heap. It has a cell for each block; whoever
- * does something to a block takes its cell first. Cells of odd numbers have a place in the heap's
- * table, and their blocks come by alps_malloc_to and go by alps_free_from; so the place says what
- * became of a block in the hands of the dead. The others come by alps_malloc and go by alps_free:
- * what a process was told before it died is in its cell; of an alps_malloc that had not returned
- * there may be one block, and a block that was being freed is there or not.
+ * Idea: the journal lies in the shared memory behind the heap. It has a cell for each block;
+ * whoever does something to a block takes its cell first. Cells of odd numbers have a place in the
+ * heap's table, and their blocks come by alps_malloc_to and go by alps_free_from; so the place says
+ * what became of a block in the hands of the dead. The others come by alps_malloc and go by
+ * alps_free: what a process was told before it died is in its cell; of an alps_malloc that had not
+ * returned there may be one block, and a block that was being freed is there or not.
  *
  *   state of a cell                 who may change it
  *   EMPTY, FULL                     anyone, by a CAS that names who takes it
  *   ALLOCATING, LOOKING, FREEING    the seat named; if it is dead, the judge
  *   CLEARING                        the judge, also one who comes after him
  *
- * The judge has everybody stand still while he compares, and go on while he frees in bulk. A seat is
- * dead if its generation is open no more. He may die as well: his successor starts anew, and knows
- * by the seats which generations he may find half freed. */
+ * The judge has everybody stand still while he compares, and go on while he frees in bulk. A seat
+ * is dead if its generation is open no more. He may die as well: his successor starts anew, and
+ * knows by the seats which generations he may find half freed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
