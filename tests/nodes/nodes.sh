@@ -5,9 +5,8 @@
 nodes=${NODES:-2}
 session=$dir/session
 device=/dev/dax0.0
-# The same directory, on the host and on the nodes.
+# The host's name of what is /run/emu-testbed on the nodes.
 share=$session/share
-shared=/run/emu-testbed
 
 clean_up() {
     [ ! -e "$session/settings" ] || "$TESTBED" down "$session"
