@@ -57,7 +57,7 @@ alps_package(development libalps-dev libdevel "heap shared by processes that may
     "Headers for C and C++, the static library, files for CMake and pkg-config,\nmanual pages and examples."
     "libalps0 ${same}" "libnuma-dev")
 alps_package(tools alps-tools utils "heap shared by processes that may crash - tool"
-    "The program alps makes, examines and cleans up heaps."
+    "The program alps makes, examines and cleans up heaps, and runs programs with\ntheir malloc on one."
     "libalps0 ${same}")
 alps_package(emulator alps-emu utils "emulator of fabric-attached memory"
     "A library with its headers, programs that look at the machine and at how true\nthe emulation is, and a test bed of guests of QEMU that share memory.")

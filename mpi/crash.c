@@ -20,8 +20,8 @@
  * in hand; waits until the others have done something, so that nobody waits for the dead; recovers;
  * and bulk-frees the generation of the dead or commits it; then another worker takes its seat. A
  * repetition ends with the death of all workers, as if the job had crashed: one rank recovers them
- * all, and the heap is compared block by block and byte by byte, before their generations are freed
- * and after.
+ * all (where nodes share the memory, those of each node), and the heap is compared block by block
+ * and byte by byte, before their generations are freed and after.
  *
  * With --keep a job leaves heap and journal. If all of it is killed, another job, with --recover,
  * takes them over, and ends the same way. What the ranks of the first had in hand, a generation
@@ -36,9 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -285,22 +283,16 @@ static bool parse_number(const char *text, uint64_t *number)
 static int work(char **arguments)
 {
     uint64_t heap_fd, journal_fd;
+    struct driver_share share;
     struct worker w = {0};
-    struct stat status;
 
     if (!parse_number(arguments[0], &heap_fd) || !parse_number(arguments[1], &journal_fd) ||
         !parse_number(arguments[2], &w.number) || !parse_number(arguments[3], &w.run) ||
-        fstat((int)journal_fd, &status) != 0 ||
-        (size_t)status.st_size < journal_size(w.number + 1, 0)) {
+        !driver_attach((int)journal_fd, &share) || share.size < journal_size(w.number + 1, 0)) {
         fputs("alps-mpi-crash: --worker is for its own use\n", stderr);
         return 2;
     }
-    w.journal =
-        mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, (int)journal_fd, 0);
-    if (w.journal == MAP_FAILED) {
-        perror("alps-mpi-crash: cannot map the journal");
-        return EXIT_FAILURE;
-    }
+    w.journal = share.memory;
     w.seat = &w.journal->seat[w.number];
     bh_rng_seed(&w.rng, w.journal->seed, w.run << 32 | (w.number + 1));
     char path[64];
@@ -363,8 +355,7 @@ struct crash {
     struct driver_group *group;
     struct timeline *timeline; /* of rank 0 */
     struct journal *journal;
-    size_t journal_bytes;
-    int journal_fd;
+    struct driver_share share; /* the journal's memory */
     alps_ptr_t *places;
     bh_rng_t rng;
     uint64_t first_seat; /* of this rank, workers in all */
@@ -386,7 +377,7 @@ static __attribute__((noreturn)) void become_worker(const struct crash *c, pid_t
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int heap = fcntl(c->group->heap_fd, F_DUPFD, 16);
-    int journal = fcntl(c->journal_fd, F_DUPFD, 16);
+    int journal = fcntl(c->share.fd, F_DUPFD, 16);
     int emulation = fcntl(c->group->emulation_fd, F_DUPFD, 16); /* -1: nothing is emulated */
     if (getppid() == parent && dup2(heap, HEAP) == HEAP && dup2(journal, JOURNAL) == JOURNAL &&
         (emulation < 0 || dup2(emulation, EMULATION_FD) == EMULATION_FD) &&
@@ -864,15 +855,19 @@ static bool crash_job(struct crash *c)
 {
     for (uint64_t i = 0; i < workers; i++)
         kill_worker(c, i);
-    if (!driver_agree(c->group))
-        return false;
-    if (c->group->domain_rank == 0) {
+    /* One rank does it; the others find work where they run on other kernels. */
+    for (int turn = 0; turn < 2; turn++) {
+        if (!driver_agree(c->group))
+            return false;
+        if ((c->group->domain_rank == 0) != (turn == 0))
+            continue;
         uint64_t start_ns = driver_clock_ns();
         c->mine->job_recovered = recover(c).count;
-        c->mine->job_recovery_ns = driver_clock_ns() - start_ns;
-        if (inject_leak)
-            alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
+        if (c->mine->job_recovered > 0)
+            c->mine->job_recovery_ns = driver_clock_ns() - start_ns;
     }
+    if (c->group->domain_rank == 0 && inject_leak)
+        alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
     for (int pass = 0; pass < 2; pass++) {
         if (!driver_agree(c->group) || !examine(c))
             return false;
@@ -1087,14 +1082,17 @@ static void free_generations(struct crash *c)
         c->journal->seat[i].ending = ALPS_PERMANENT;
 }
 
-/* On the domain's first rank. Opening the heap has taken in most of the dead. */
+/* Opening the heap has taken in most of the dead. Each rank takes in those of its kernel. */
 static void take_in(struct crash *c)
 {
+    recover(c);
+    if (!driver_agree(c->group) || c->group->domain_rank != 0)
+        return;
     const struct alps_recovery report = recover(c);
-
     if (report.live > (unsigned)c->group->domain_ranks)
         driver_note(c->group, DRIVER_FAIL,
-                    "%u processes of another job still have the heap open: wait for their end",
+                    "%u processes of another job still have the heap open: wait for their end, or "
+                    "declare those dead (alps declare-dead) whose host is gone",
                     report.live - (unsigned)c->group->domain_ranks);
     if (inject_leak)
         alps_malloc(c->group->heap, 100, ALPS_ANY_NODE);
@@ -1115,26 +1113,25 @@ static void write_takeover(const struct crash *c, const struct measures *sum)
 /* The heap is compared before the dead generations are freed, after it, and when it is empty. */
 static void take_over(struct driver_group *group)
 {
-    struct crash c = {.group = group, .journal_bytes = sizeof *c.journal};
+    struct crash c = {.group = group};
 
-    c.journal = driver_share(group, &c.journal_bytes, &c.journal_fd);
-    if (c.journal == NULL)
+    if (!driver_share(group, &c.share))
         return;
+    c.journal = c.share.memory;
     struct measures *sum = driver_alloc(1, sizeof *sum);
     c.mine = driver_alloc(1, sizeof *c.mine);
-    if (c.journal->magic != JOURNAL_MAGIC || c.journal->seats > SEATS_MAX ||
-        c.journal->cells > c.journal_bytes / sizeof(struct cell) ||
-        journal_size(c.journal->seats, c.journal->cells) > c.journal_bytes ||
+    if (c.share.size < sizeof *c.journal || c.journal->magic != JOURNAL_MAGIC ||
+        c.journal->seats > SEATS_MAX || c.journal->cells > c.share.size / sizeof(struct cell) ||
+        journal_size(c.journal->seats, c.journal->cells) > c.share.size ||
         alps_usable_size(group->heap, c.journal->places) < c.journal->cells * sizeof(alps_ptr_t))
         driver_note(group, DRIVER_FAIL,
                     "beside the heap lies no journal of this driver, or the "
                     "job died before it had begun");
     if (driver_agree(group)) {
         c.places = alps_deref(group->heap, c.journal->places);
-        if (group->domain_rank == 0) {
-            take_in(&c);
+        take_in(&c);
+        if (group->domain_rank == 0)
             settle_all(&c);
-        }
         for (int pass = 0; pass < 3 && driver_agree(group); pass++) {
             if (!examine(&c))
                 break;
@@ -1153,8 +1150,12 @@ static void take_over(struct driver_group *group)
     }
     free(c.mine);
     free(sum);
-    munmap(c.journal, c.journal_bytes);
-    close(c.journal_fd);
+    driver_unshare(&c.share);
+}
+
+static size_t shared_size(int ranks)
+{
+    return journal_size(workers * (uint64_t)ranks, blocks * (uint64_t)ranks);
 }
 
 static void run(struct driver_group *group)
@@ -1168,10 +1169,10 @@ static void run(struct driver_group *group)
     struct crash c = {.group = group, .first_seat = workers * (uint64_t)group->domain_rank};
     struct results results = {0};
 
-    c.journal_bytes = journal_size(seats, cells);
-    c.journal = driver_share(group, &c.journal_bytes, &c.journal_fd);
-    if (c.journal == NULL)
+    c.share.size = shared_size(group->domain_ranks);
+    if (!driver_share(group, &c.share))
         return;
+    c.journal = c.share.memory;
     if (group->domain_rank == 0) {
         c.journal->seed = driver_options.seed;
         c.journal->cells = cells;
@@ -1208,8 +1209,7 @@ static void run(struct driver_group *group)
     free(c.mine);
     free(c.runs);
     free(c.pids);
-    munmap(c.journal, c.journal_bytes);
-    close(c.journal_fd);
+    driver_unshare(&c.share);
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */
@@ -1250,6 +1250,7 @@ static const struct driver_program program = {
     .purpose = "Worker processes are killed at random; the job recovers, and compares every block.",
     .options = options,
     .openings = openings,
+    .shared_size = shared_size,
     .check_options = check_options,
     .describe = describe,
     .run = run,

@@ -6,6 +6,11 @@
  * SIGINT, SIGTERM and SIGHUP remove it. --keep leaves it alone. Likewise with the memory that
  * driver_share gives.
  *
+ * A heap in place, as on a device, takes the front of its file; what driver_share gives is the end
+ * of it, since memory that all nodes share may be had nowhere else. The file's last bytes say how
+ * much that is. The heap is destroyed when all ranks have closed it; a job that is killed leaves
+ * it there.
+ *
  * Each rank moves the heap to an address of its own, far from where the system puts things and a
  * different distance from every large power of two, so that whatever keeps addresses instead of
  * offsets, or computes with an address, goes wrong in some rank.
@@ -28,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,7 +60,10 @@
 #define EMULATION_SUFFIX ".emulation"
 #define PROBE_ROOT "alps-mpi-domain"
 #define NODES_MAX 64
-#define SHARED_UNIT (2 * MIB)                  /* so that it may lie on hugetlbfs, too */
+#define HEAP_SIZE_MIN (16 * MIB)
+#define IN_PLACE_ROUNDING (4 * MIB) /* and 1/256: what a heap may take beyond its capacity */
+#define SHARED_UNIT (2 * MIB)       /* so that it may lie on hugetlbfs or a device, too */
+#define SHARED_MAGIC UINT64_C(0x6572616873697061)
 #define SHORT_NAP_NS (20 * (long)BH_NS_PER_US) /* of ranks that wait for their group */
 #define LONG_NAP_NS (2 * (long)BH_NS_PER_MS)   /* of ranks outside the group */
 
@@ -119,13 +128,17 @@ static const bh_option_t common_options[] = {
      .kind = BH_OPTION_TEXT,
      .value = &driver_options.heap,
      .argument = "FILE",
-     .help = "file for the heap, which must not exist (default: in /dev/shm)"},
+     .help = "file for the heap, which must not exist, or a DAX device (default: in /dev/shm)"},
+    {.name = "in-place",
+     .kind = BH_OPTION_FLAG,
+     .value = &driver_options.in_place,
+     .help = "the heap's file exists, and what it holds is lost (devices: always)"},
     {.name = "size",
      .kind = BH_OPTION_SIZE,
      .value = &driver_options.size,
      .argument = "SIZE",
-     .help = "size that the heap may grow to (default 1G, or 16M a rank if that is more)",
-     .min = 16 * MIB,
+     .help = "size that the heap may grow to (default 1G or 16M a rank; in place all there is)",
+     .min = HEAP_SIZE_MIN,
      .max = 16 * TIB},
     {.name = "nodes",
      .kind = BH_OPTION_COUNTS,
@@ -243,11 +256,11 @@ static int create_shared_file(const char *path, const void *context)
 
     if (fd < 0)
         return -errno;
-    int error = *size == 0 ? 0 : posix_fallocate(fd, 0, *size);
+    int error = ftruncate(fd, *size) != 0 ? -errno : 0;
     close(fd);
     if (error != 0)
         unlink(path);
-    return -error;
+    return error;
 }
 
 /* Signals wait until it is known whether the file is ours. */
@@ -413,20 +426,22 @@ static void create_heap(const struct driver_program *program, struct driver_grou
         .max_instances = openings < OPENINGS_MIN ? OPENINGS_MIN : openings,
         .nodes = list->count == 0 ? NULL : nodes,
         .node_count = (unsigned)list->count,
+        .flags = driver_options.in_place ? ALPS_CREATE_IN_PLACE | ALPS_CREATE_SHARED : 0,
     };
     if (!name_heap()) {
         driver_note(group, DRIVER_FAIL, "the path of the heap is too long");
         return;
     }
-    if (driver_options.existing) {
-        heap_name.is_ours = !driver_options.keep;
-        return;
-    }
-    int error = create_named(&heap_name, create_heap_file, &options);
+    int error = 0;
+    if (driver_options.existing)
+        heap_name.is_ours = 1;
+    else
+        error = create_named(&heap_name, create_heap_file, &options);
     if (error != 0)
         driver_note(group, DRIVER_FAIL, "cannot create the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
-    if (driver_options.keep)
+    group->destroys = driver_options.in_place && error == 0 && !driver_options.keep;
+    if (driver_options.keep || driver_options.in_place)
         heap_name.is_ours = 0;
 }
 
@@ -472,7 +487,7 @@ static bool accept(struct driver_group *group, const struct invitation *invitati
 
     if (probe != NULL && __atomic_load_n(&probe->secret, __ATOMIC_ACQUIRE) == invitation->secret)
         return true;
-    if (error != 0 && error != -ENOENT)
+    if (error != 0 && error != -ENOENT && !(driver_options.in_place && error == -EMEDIUMTYPE))
         driver_note(group, DRIVER_FAIL, "cannot open the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
     alps_heap_close(group->heap);
@@ -631,35 +646,156 @@ static bool open_heap(const struct driver_program *program, struct driver_group 
     return driver_agree(group);
 }
 
-void *driver_share(struct driver_group *group, size_t *size, int *fd)
-{
-    const off_t length = (off_t)((*size + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT);
-    void *memory = MAP_FAILED;
-    struct stat status;
+/* ---- memory outside of the heap -------------------------------------------------------------- */
 
-    *fd = share_file(group, &shared_name, SHARED_SUFFIX, length, driver_options.existing);
+/* The last bytes of the file that holds shared memory. */
+struct share_end {
+    uint64_t magic, size;
+};
+
+/* Bytes that shared memory takes of its file. */
+static uint64_t share_length(uint64_t size)
+{
+    return (size + sizeof(struct share_end) + SHARED_UNIT - 1) / SHARED_UNIT * SHARED_UNIT;
+}
+
+/* Bytes of a file, or of a DAX device, that can be mapped. */
+static uint64_t file_length(int fd)
+{
+    unsigned long long length = 0;
+    struct stat status;
+    char path[64];
+
+    if (fstat(fd, &status) != 0)
+        return 0;
+    if (!S_ISCHR(status.st_mode))
+        return (uint64_t)status.st_size / SHARED_UNIT * SHARED_UNIT;
+    snprintf(path, sizeof path, "/sys/dev/char/%u:%u/size", major(status.st_rdev),
+             minor(status.st_rdev));
+    FILE *file = fopen(path, "re");
+    if (file != NULL && fscanf(file, "%llu", &length) != 1)
+        length = 0;
+    if (file != NULL)
+        fclose(file);
+    return length / SHARED_UNIT * SHARED_UNIT;
+}
+
+/* Maps the last bytes of a file; length is a multiple of SHARED_UNIT. NULL and errno. */
+static char *map_end(int fd, uint64_t length)
+{
+    const uint64_t all = file_length(fd);
+
+    errno = EINVAL;
+    if (length > all)
+        return NULL;
+    char *memory =
+        mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(all - length));
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static struct share_end *end_of(char *memory, uint64_t length)
+{
+    return (struct share_end *)(void *)(memory + length) - 1;
+}
+
+/* Makes shared memory of a size at the end of a file. False and errno. */
+static bool make_share(int fd, uint64_t size)
+{
+    const uint64_t length = share_length(size), all = file_length(fd);
+    char *memory = map_end(fd, length);
+
+    if (memory == NULL)
+        return false;
+    errno = posix_fallocate(fd, (off_t)(all - length), (off_t)length);
+    const bool backed = errno == 0 || errno == ENODEV; /* a device is */
+    if (backed) {
+        memset(memory, 0, length);
+        *end_of(memory, length) = (struct share_end){SHARED_MAGIC, size};
+    }
+    munmap(memory, length);
+    return backed;
+}
+
+bool driver_attach(int fd, struct driver_share *share)
+{
+    char *last = map_end(fd, SHARED_UNIT);
+
+    if (last == NULL)
+        return false;
+    const struct share_end end = *end_of(last, SHARED_UNIT);
+    munmap(last, SHARED_UNIT);
+    errno = ENOENT;
+    if (end.magic != SHARED_MAGIC || end.size > file_length(fd))
+        return false;
+    *share = (struct driver_share){map_end(fd, share_length(end.size)), end.size, fd};
+    return share->memory != NULL;
+}
+
+static void remove_share(int fd)
+{
+    char *last = map_end(fd, SHARED_UNIT);
+
+    if (last == NULL)
+        return;
+    if (end_of(last, SHARED_UNIT)->magic == SHARED_MAGIC)
+        *end_of(last, SHARED_UNIT) = (struct share_end){0};
+    munmap(last, SHARED_UNIT);
+}
+
+static const char *share_suffix(void)
+{
+    return driver_options.in_place ? "" : SHARED_SUFFIX;
+}
+
+bool driver_share(struct driver_group *group, struct driver_share *share)
+{
+    const uint64_t size = share->size;
+
+    if (driver_options.in_place)
+        share->fd = fcntl(group->heap_fd, F_DUPFD_CLOEXEC, 0);
+    else
+        share->fd = share_file(group, &shared_name, SHARED_SUFFIX, (off_t)share_length(size),
+                               driver_options.existing);
     if (driver_options.keep)
         shared_name.is_ours = 0;
-    else if (driver_options.existing)
+    else if (driver_options.existing && !driver_options.in_place)
         shared_name.is_ours = group->domain_rank == 0;
     else
         remove_name(&shared_name);
-    if (*fd >= 0 && (fstat(*fd, &status) != 0 || status.st_size < length)) {
-        driver_note(group, DRIVER_FAIL, "%s is too short", shared_name.path);
-    } else if (*fd >= 0) {
-        if (driver_options.existing)
-            *size = (size_t)status.st_size;
-        memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-        if (memory == MAP_FAILED)
-            driver_note(group, DRIVER_FAIL, "cannot map %s: %s", shared_name.path, strerror(errno));
-    }
+    if (!driver_options.existing && group->domain_rank == 0 && share->fd >= 0 &&
+        !make_share(share->fd, size))
+        driver_note(group, DRIVER_FAIL, "no shared memory at the end of %s%s: %s", heap_name.path,
+                    share_suffix(), strerror(errno));
+    share->memory = NULL;
+    if (driver_agree(group) && !driver_attach(share->fd, share))
+        driver_note(group, DRIVER_FAIL, "%s%s has no memory at its end that a job has shared",
+                    heap_name.path, share_suffix());
     if (driver_agree(group))
-        return memory;
-    if (memory != MAP_FAILED)
-        munmap(memory, *size);
-    if (*fd >= 0)
-        close(*fd);
-    return NULL;
+        return true;
+    driver_unshare(share);
+    return false;
+}
+
+void driver_unshare(struct driver_share *share)
+{
+    if (share->memory != NULL)
+        munmap(share->memory, share_length(share->size));
+    if (share->fd >= 0)
+        close(share->fd);
+}
+
+/* ---- a group from its begin to its end ------------------------------------------------------- */
+
+/* The heap in place and what was shared beside it, after the last of its ranks. */
+static void destroy_heap(struct driver_group *group)
+{
+    int error = alps_heap_destroy(heap_name.path);
+
+    if (error != 0)
+        driver_note(group, DRIVER_FAIL, "cannot destroy the heap: %s (%s)", alps_strerror(error),
+                    alps_error_detail());
+    else
+        remove_share(group->heap_fd);
 }
 
 /* Runs the program in a group of the first ranks. The verdict, as far as this rank knows it. */
@@ -674,16 +810,19 @@ static int run_group(const struct driver_program *program, int rank, int ranks)
     bool opened = open_heap(program, &group);
     if (opened)
         program->run(&group);
-    if (driver_options.existing && group.verdict != DRIVER_PASS)
-        heap_name.is_ours = shared_name.is_ours = 0; /* to be looked at */
+    if (driver_options.existing && group.verdict != DRIVER_PASS) /* to be looked at */
+        heap_name.is_ours = shared_name.is_ours = group.destroys = false;
     remove_name(&heap_name);
     remove_name(&shared_name);
-    if (group.heap_fd >= 0)
-        close(group.heap_fd);
     int error = alps_heap_close(group.heap);
     if (error != 0)
         driver_note(&group, DRIVER_FAIL, "cannot close the heap: %s (%s)", alps_strerror(error),
                     alps_error_detail());
+    driver_agree(&group); /* all have closed it */
+    if (group.destroys)
+        destroy_heap(&group);
+    if (group.heap_fd >= 0)
+        close(group.heap_fd);
     emulation_stop();
     if (group.emulation_fd >= 0)
         close(group.emulation_fd);
@@ -873,8 +1012,20 @@ static long launcher_number(const char *const *variables, long fallback)
 
 static const char *check_options(const struct driver_program *program)
 {
+    struct stat status;
+
     if (driver_options.keep && driver_options.ranks.count > 1)
         return "--keep leaves one heap: give one number of --ranks";
+    if (driver_options.heap == NULL && driver_options.in_place)
+        return "--in-place needs --heap";
+    if (driver_options.heap != NULL && stat(driver_options.heap, &status) == 0 &&
+        S_ISCHR(status.st_mode))
+        driver_options.in_place = true;
+    if (driver_options.in_place && driver_options.nodes.count > 0)
+        return "memory in place is where it is, and takes no --nodes";
+    if (driver_options.in_place &&
+        (emulation_options.profile != NULL || emulation_options.mode == EMULATION_NUMA))
+        return "memory in place is what it is, and takes no --emu and no --emu-mode numa";
     const char *problem = emulation_check();
     return problem != NULL || program->check_options == NULL ? problem : program->check_options();
 }
@@ -945,14 +1096,51 @@ static void borrow_terminal(void)
     close(fd);
 }
 
+/* In place: what the heap may grow to, beside what the ranks share. 0 where the file is not. */
+static uint64_t room_in_place(const struct driver_program *program, int ranks)
+{
+    const uint64_t shared = program->shared_size ? share_length(program->shared_size(ranks)) : 0;
+    int fd = open(driver_options.heap, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return 0;
+    const uint64_t length = file_length(fd), rounding = IN_PLACE_ROUNDING + length / 256;
+    close(fd);
+    return length < shared + rounding ? 0 : length - shared - rounding;
+}
+
+/* A size that --size does not say; in place one that leaves the end to what the ranks share. What
+ * rank 0 sees goes: where there is no such device, no file shall be made. */
+static int settle_size(const struct driver_program *program, int rank, int ranks)
+{
+    uint64_t *size = &driver_options.size;
+    int in_place = driver_options.in_place;
+
+    MPI_Bcast(&in_place, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    driver_options.in_place = in_place != 0;
+    if (!driver_options.in_place) {
+        if (*size == 0)
+            *size = (uint64_t)ranks * RANK_SIZE < GIB ? GIB : (uint64_t)ranks * RANK_SIZE;
+        return DRIVER_PASS;
+    }
+    const uint64_t room = room_in_place(program, ranks);
+    if (rank == 0 && !driver_options.existing && access(driver_options.heap, F_OK) == 0 &&
+        (room < HEAP_SIZE_MIN || room < *size)) {
+        fprintf(stderr, "%s: %s has room for a heap of %llu bytes beside what the ranks share\n",
+                program_name, driver_options.heap, (unsigned long long)room);
+        return DRIVER_FAIL;
+    }
+    if (*size == 0)
+        *size = room;
+    return DRIVER_PASS;
+}
+
 /* Takes all ranks if --ranks does not say how many, and a heap that is large enough for them: a
  * rank has slabs of its own in many sizes. */
-static int settle_ranks(int rank, int ranks)
+static int settle_ranks(const struct driver_program *program, int rank, int ranks)
 {
     bh_list_t *list = &driver_options.ranks;
 
-    if (driver_options.size == 0)
-        driver_options.size = (uint64_t)ranks * RANK_SIZE < GIB ? GIB : (uint64_t)ranks * RANK_SIZE;
     if (list->count == 0)
         *list = (bh_list_t){.count = 1, .items = {(uint64_t)ranks}};
     for (size_t i = 0; i < list->count; i++) {
@@ -963,7 +1151,7 @@ static int settle_ranks(int rank, int ranks)
                     program_name, (unsigned long long)list->items[i], ranks);
         return DRIVER_USAGE;
     }
-    return DRIVER_PASS;
+    return settle_size(program, rank, ranks);
 }
 
 int driver_main(const struct driver_program *program, int argc, char **argv)
@@ -981,7 +1169,7 @@ int driver_main(const struct driver_program *program, int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
 
-    int verdict = settle_ranks(rank, ranks);
+    int verdict = settle_ranks(program, rank, ranks);
     if (verdict == DRIVER_PASS && rank == 0)
         verdict = start_output(program, ranks, argc, argv);
     verdict = share_verdict(verdict);

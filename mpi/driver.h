@@ -36,7 +36,9 @@ enum driver_verdict { DRIVER_PASS, DRIVER_SKIP, DRIVER_USAGE, DRIVER_FAIL };
 /* The options that all drivers have. */
 struct driver_options {
     const char *heap;     /* path of the heap; NULL: a name of our own in /dev/shm */
-    uint64_t size;        /* bytes that the heap may grow to; 0 before MPI_Init: by the ranks */
+    bool in_place;        /* the heap takes the place of what is there; always on devices */
+    uint64_t size;        /* bytes that the heap may grow to; 0 before MPI_Init: by the ranks, or
+                             in place all there is */
     bh_list_t nodes;      /* NUMA nodes that the heap's zones lie on; none: anywhere.
                              Before the groups none, too, if --emu-mode numa is to find them */
     bool keep;            /* the heap, and what driver_share gives, stay when all is done */
@@ -65,6 +67,7 @@ struct driver_group {
     int heap_fd; /* the heap's file, for programs that a rank starts: alps_heap_open takes it as
                     /proc/self/fd/N, though it has no name any more */
     int emulation_fd; /* likewise, to be had by them as EMULATION_FD; -1: nothing is emulated */
+    bool destroys;    /* this rank destroys the heap, which is in place, when all have closed it */
     int verdict;      /* worst that this rank knows of, enum driver_verdict */
     char problem[DRIVER_PROBLEM_MAX]; /* what this rank has found, or "" */
     uint64_t repetitions;             /* begun in this run */
@@ -77,6 +80,7 @@ struct driver_program {
     const char *purpose;
     const bh_option_t *options;             /* beyond the common ones */
     unsigned (*openings)(void);             /* of the heap by a rank and what it starts; NULL: 1 */
+    size_t (*shared_size)(int ranks);       /* of driver_share, at most; NULL: it is not used */
     const char *(*check_options)(void);     /* what is wrong with the options; may be NULL */
     unsigned (*runs)(void);                 /* of --repeat repetitions in a group; NULL: 1 */
     size_t (*describe)(bh_field_t *fields); /* for the record of the machine, at most 8 fields */
@@ -104,11 +108,21 @@ bool driver_agree(struct driver_group *group);
 /* Zeroed memory, to be given back by free. Without memory the job ends at once. */
 void *driver_alloc(size_t count, size_t size);
 
-/* Zeroed memory that all ranks of a domain share, outside of the heap, in a file beside it that has
- * no name any more. Of an existing one *size becomes its size. *fd is that file. NULL in all ranks
- * of the group if that fails in one. All of them call it; each gives it back by munmap and close.
- */
-void *driver_share(struct driver_group *group, size_t *size, int *fd);
+/* Memory that the ranks of a domain share, outside of the heap. It is the end of a file: of one
+ * beside the heap, which has no name any more, or of the heap's own file if that is in place. */
+struct driver_share {
+    void *memory;
+    size_t size;
+    int fd;
+};
+
+/* Zeroed memory of share->size bytes; what is there of an existing one. False in all ranks of the
+ * group if that fails in one. All of them call it; each ends it with driver_unshare. */
+bool driver_share(struct driver_group *group, struct driver_share *share);
+
+/* The same memory in a program that a rank starts, by its file. False, and errno, if that fails. */
+bool driver_attach(int fd, struct driver_share *share);
+void driver_unshare(struct driver_share *share);
 
 /* A repetition begins. */
 void driver_begin(struct driver_group *group);

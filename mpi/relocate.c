@@ -17,7 +17,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <emu/emu.h>
@@ -106,8 +105,6 @@ struct relocate {
     bh_rng_t rng;
     uint64_t count; /* structures of the domain */
     struct expected *expected;
-    size_t expected_bytes;
-    int expected_fd;
     alps_ptr_t *seen; /* elements that the last walk has met */
     size_t seen_count, seen_capacity;
     uint64_t round;
@@ -670,15 +667,21 @@ static void play(struct relocate *r, struct results *results)
         write_line(r, results);
 }
 
+static size_t shared_size(int ranks)
+{
+    return structures * (uint64_t)ranks * sizeof(struct expected);
+}
+
 static void run(struct driver_group *group)
 {
     struct relocate r = {.group = group, .count = structures * (uint64_t)group->domain_ranks};
     struct results results = {0};
 
-    r.expected_bytes = r.count * sizeof *r.expected;
-    r.expected = driver_share(group, &r.expected_bytes, &r.expected_fd);
-    if (r.expected == NULL)
+    struct driver_share share = {.size = shared_size(group->domain_ranks)};
+
+    if (!driver_share(group, &share))
         return;
+    r.expected = share.memory;
     bh_rng_seed(&r.rng, driver_options.seed, (uint64_t)group->rank);
     r.mine = driver_alloc(1, sizeof *r.mine);
     results.sum = driver_alloc(1, sizeof *results.sum);
@@ -692,8 +695,7 @@ static void run(struct driver_group *group)
     free(results.sum);
     free(r.mine);
     free(r.seen);
-    munmap(r.expected, r.expected_bytes);
-    close(r.expected_fd);
+    driver_unshare(&share);
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */
@@ -713,6 +715,7 @@ static const struct driver_program program = {
     .name = "alps-mpi-relocate",
     .purpose = "Ranks move the heap while they walk and change each other's linked structures.",
     .options = options,
+    .shared_size = shared_size,
     .describe = describe,
     .run = run,
 };

@@ -702,10 +702,8 @@ static struct cache *own_cache(struct cache_pool *pool)
     return NULL;
 }
 
-/* A thread ends: its caches let go of everything and wait for another thread. */
-static void at_thread_exit(void *unused)
+void cache_thread_end(void)
 {
-    (void)unused;
     pthread_mutex_lock(&pools_lock); /* no pool closes meanwhile */
     for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next) {
         pthread_mutex_lock(&pool->lock);
@@ -723,19 +721,30 @@ static void at_thread_exit(void *unused)
     pthread_mutex_unlock(&pools_lock);
 }
 
+static void at_thread_exit(void *unused)
+{
+    (void)unused;
+    cache_thread_end();
+}
+
 static void before_fork(void)
 {
     pthread_mutex_lock(&pools_lock);
+    for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next)
+        pthread_mutex_lock(&pool->lock); /* its list of mappings is whole in the child */
 }
 
 static void after_fork_in_parent(void)
 {
+    for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next)
+        pthread_mutex_unlock(&pool->lock);
     pthread_mutex_unlock(&pools_lock);
 }
 
 static void after_fork_in_child(void)
 {
     for (struct cache_pool *pool = pools; pool != NULL; pool = pool->next) {
+        pthread_mutex_unlock(&pool->lock);
         pool->forked = true;
         region_forget_files(&pool->instance->layout.region);
     }
@@ -750,6 +759,11 @@ static void set_up(void)
         fast_classes[i] = (uint8_t)slab_class_of(i * 16);
     pthread_key_create(&exit_key, at_thread_exit);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+void cache_register_handlers(void)
+{
+    pthread_once(&once, set_up);
 }
 
 /* A cache for one more thread; the pool's lock is held. */
@@ -816,6 +830,23 @@ static int list_nodes(struct cache_pool *pool)
     return 0;
 }
 
+static void link_pool(struct cache_pool *pool)
+{
+    pthread_mutex_lock(&pools_lock);
+    pool->next = pools;
+    pools = pool;
+    pthread_mutex_unlock(&pools_lock);
+}
+
+static void unmap_all(struct cache_pool *pool)
+{
+    for (struct mapping *m = pool->memory, *next; m != NULL; m = next) {
+        next = m->next;
+        munmap(m, m->bytes);
+    }
+    pool->memory = NULL;
+}
+
 int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance *instance)
 {
     *pool = (struct cache_pool){.handle = handle,
@@ -832,12 +863,17 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
     if (!instance->layout.durable)
         instance->reserve_max = pool->keep_spans;
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_once(&once, set_up);
-    pthread_mutex_lock(&pools_lock);
-    pool->next = pools;
-    pools = pool;
-    pthread_mutex_unlock(&pools_lock);
+    cache_register_handlers();
+    link_pool(pool);
     return 0;
+}
+
+void cache_pool_reopen(struct cache_pool *pool)
+{
+    unmap_all(pool);
+    pool->caches = NULL;
+    pool->forked = false;
+    link_pool(pool);
 }
 
 void cache_pool_close(struct cache_pool *pool)
@@ -856,10 +892,7 @@ void cache_pool_close(struct cache_pool *pool)
     }
     pthread_mutex_unlock(&pools_lock);
 
-    for (struct mapping *m = pool->memory, *next; m != NULL; m = next) {
-        next = m->next;
-        munmap(m, m->bytes);
-    }
+    unmap_all(pool);
     pthread_mutex_destroy(&pool->lock);
     free(pool->nodes);
 }

@@ -82,6 +82,16 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
 /* Forgets all caches; what they held stays owned by the instance. */
 void cache_pool_close(struct cache_pool *pool);
 
+/* Registers the handlers of fork and of threads' ends now, not with the first pool. */
+void cache_register_handlers(void);
+
+/* In a forked child that has a copy of the heap of its own: the pool is open again, without caches
+ * and for another instance. */
+void cache_pool_reopen(struct cache_pool *pool);
+
+/* The calling thread's caches, in all pools, let go of all they hold, and are other threads'. */
+void cache_thread_end(void);
+
 /* After the heap has moved to another address. */
 void cache_pool_moved(struct cache_pool *pool);
 

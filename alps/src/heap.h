@@ -64,6 +64,20 @@ static inline void heap_verify(alps_heap_t *heap, alps_ptr_t p)
 }
 #endif
 
+/* Takes a slot and a generation; makes room for them if there is none. */
+int heap_join(alps_heap_t *heap, bool permanent);
+
+/* Makes a handle, whose layout is open, one to allocate by. */
+int heap_start(alps_heap_t *heap, bool permanent);
+
+/* Makes and opens a heap in memory of this process alone, which no other process sees; of its
+ * options, size and capacity (both alike), zone_size and max_instances count. A forked child has a
+ * copy of it, copy-on-write, and the handle is refused there (ECHILD) until heap_private_inherit:
+ * that takes the parent's instance there for dead, and its blocks become permanent. The calling
+ * thread must have been in no call of the library when it forked; others may. */
+int heap_private_open(const struct alps_create_options *options, void *hint, alps_heap_t **heap);
+int heap_private_inherit(alps_heap_t *heap);
+
 /* Recovers the dead instances. before_join: the handle has no slot yet. */
 int heap_recover(alps_heap_t *heap, bool before_join, struct alps_recovery *report);
 

@@ -76,8 +76,7 @@ static int check_options(const struct alps_open_options *given, struct alps_open
     return 0;
 }
 
-/* Takes a slot and a generation; makes room for them if there is none. */
-static int join(alps_heap_t *heap, bool permanent)
+int heap_join(alps_heap_t *heap, bool permanent)
 {
     struct instance *instance = &heap->instance;
     int rc = heap_recover(heap, true, NULL);
@@ -116,6 +115,19 @@ static uint64_t first_cursor(const struct layout *l, unsigned slot)
     return ((slot % zones) << l->zone_shift) + (chunk << l->chunk_shift);
 }
 
+int heap_start(alps_heap_t *heap, bool permanent)
+{
+    struct layout *l = heap_layout(heap);
+    int rc = heap_join(heap, permanent);
+    if (rc != 0)
+        return rc;
+    heap->instance.cursor = first_cursor(l, heap->instance.slot);
+    rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);
+    if (rc != 0)
+        instance_leave(&heap->instance, true);
+    return rc;
+}
+
 int alps_heap_open_files(const char *const *paths, unsigned count,
                          const struct alps_open_options *options, alps_heap_t **result)
 {
@@ -146,13 +158,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
     if (rc == 0 && !heap->readonly) {
         rc = heap_make_whole(heap);
         if (rc == 0)
-            rc = join(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
-        if (rc == 0) {
-            heap->instance.cursor = first_cursor(l, heap->instance.slot);
-            rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);
-            if (rc != 0)
-                instance_leave(&heap->instance, true);
-        }
+            rc = heap_start(heap, (o.flags & ALPS_OPEN_PERMANENT) != 0);
     }
     if (rc != 0) {
         heap_place_remove(heap);

@@ -219,8 +219,8 @@ int instance_join(struct instance *instance, bool permanent)
     return rc < 0 ? rc : 0;
 }
 
-/* Those of neighbouring numbers lie in different lines, so that instances that come at the same time
- * do not wait for each other. */
+/* Those of neighbouring numbers lie in different lines, so that instances that come at the same
+ * time do not wait for each other. */
 unsigned generation_home(const struct layout *layout, alps_gen_t number)
 {
     return (unsigned)((number * UINT64_C(0x9e3779b97f4a7c15) >> 32) % layout->generation_count);

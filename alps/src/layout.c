@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -472,6 +473,29 @@ int layout_create(const char *const *paths, unsigned count,
         unlink_all(paths, count);
     }
     layout_close(&l);
+    return rc;
+}
+
+int layout_create_private(struct layout *l, const struct alps_create_options *options, void *hint)
+{
+    static const char name[] = "private heap";
+    struct alps_create_options o = *options;
+    struct layout_super s;
+    *l = (struct layout){.region.lock_fd = -1};
+    int rc = plan(name, 1, 0, &o, &s);
+    if (rc == 0)
+        rc = region_init_anonymous(&l->region, name);
+    if (rc == 0)
+        rc = map_heap(l, &s, hint);
+    /* Of the metadata a word is touched here and there. */
+    if (rc == 0)
+        madvise(l->region.base, l->data_offset, MADV_NOHUGEPAGE);
+    if (rc == 0)
+        rc = fill(l, &s, &o);
+    if (rc == 0)
+        layout_super(l)->magic = LAYOUT_MAGIC;
+    else
+        layout_close(l);
     return rc;
 }
 

@@ -506,6 +506,9 @@ static inline uint64_t layout_span_state(const struct layout *l, uint64_t span)
 int layout_create(const char *const *paths, unsigned count,
                   const struct alps_create_options *options);
 
+/* Makes a heap in memory of this process alone and maps it; hint is an address or NULL. */
+int layout_create_private(struct layout *l, const struct alps_create_options *options, void *hint);
+
 /* How a heap is opened. */
 enum layout_access {
     LAYOUT_READ,     /* shared with others, for reading */

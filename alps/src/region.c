@@ -13,6 +13,9 @@
  *
  * A file on hugetlbfs has pages of 2 MiB: it is as long as a number of them, cannot be written but
  * by a mapping, and chunks that are smaller cannot be given back.
+ *
+ * An anonymous region has no file. Its memory comes as it is touched, as that of any process, and a
+ * forked child has a copy-on-write copy of all of it.
  */
 #include "region.h"
 
@@ -207,6 +210,21 @@ int region_init(struct region *region, const char *const *paths, const int *fds,
     return 0;
 }
 
+int region_init_anonymous(struct region *region, const char *name)
+{
+    *region = (struct region){.lock_fd = -1, .anonymous = true};
+    region->files = calloc(1, sizeof *region->files);
+    char *path = strdup(name);
+    if (region->files == NULL || path == NULL) {
+        free(region->files);
+        free(path);
+        return error_set(ENOMEM, "no memory for the list of files");
+    }
+    region->file_count = 1;
+    region->files[0] = (struct region_file){.path = path, .fd = -1};
+    return 0;
+}
+
 /* Reserves length bytes of addresses at a multiple of REGION_ALIGNMENT; NULL if there are none. */
 static char *reserve(uint64_t length, void *hint)
 {
@@ -264,13 +282,16 @@ static int map_files(struct region *region, char *base)
         int rc = region->in_place ? limit_mapping(f) : 0;
         if (rc != 0)
             return rc;
+        if (region->anonymous)
+            p = mmap(base + f->start, f->length, protection,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
         if (region->durable) /* DAX file systems keep their own tables up to date then */
             p = mmap(base + f->start, f->length, protection,
                      MAP_SHARED_VALIDATE | MAP_SYNC | MAP_FIXED | MAP_NORESERVE, f->fd,
                      (off_t)f->skip);
         if (region->durable && p == MAP_FAILED && !is_memory(f->fd))
             region->sync_file = true;
-        if (p == MAP_FAILED)
+        if (p == MAP_FAILED && !region->anonymous)
             p = mmap(base + f->start, f->length, protection, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
                      f->fd, (off_t)f->skip);
         if (p == MAP_FAILED)
@@ -328,6 +349,8 @@ void region_destroy(struct region *region)
 
 void region_forget_files(struct region *region)
 {
+    if (region->anonymous)
+        return;
     for (unsigned i = 0; i < region->file_count; i++) {
         close(region->files[i].fd);
         region->files[i].fd = -1;
@@ -376,13 +399,15 @@ int region_set_length(const struct region_file *file, uint64_t length)
 
 int region_back(struct region *region, uint64_t offset, uint64_t length)
 {
-    return allocate_range(region, offset, length, 0);
+    return region->anonymous ? 0 : allocate_range(region, offset, length, 0);
 }
 
 int region_punch(struct region *region, uint64_t offset, uint64_t length)
 {
     if (region_keeps(region))
         return -EOPNOTSUPP;
+    if (region->anonymous)
+        return madvise(region->base + offset, length, MADV_DONTNEED) == 0 ? 0 : -errno;
     return allocate_range(region, offset, length, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
 }
 
@@ -398,6 +423,11 @@ int region_sync(const struct region *region)
 int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held)
 {
     struct stat status;
+    if (file->fd < 0) { /* anonymous: what is held nobody knows */
+        *length = file->length;
+        *held = 0;
+        return 0;
+    }
     if (fstat(file->fd, &status) != 0)
         return error_system(errno, "%s: fstat", file->path);
     if (S_ISCHR(status.st_mode)) {
@@ -417,6 +447,8 @@ static struct flock lock_range(unsigned number, short type)
 
 int region_lock(struct region *region, unsigned number, bool exclusive)
 {
+    if (region->anonymous)
+        return 0;
     struct flock lock = lock_range(number, exclusive ? F_WRLCK : F_RDLCK);
     if (fcntl(region->lock_fd, F_OFD_SETLK, &lock) == 0)
         return 0;
@@ -427,12 +459,16 @@ int region_lock(struct region *region, unsigned number, bool exclusive)
 
 void region_unlock(struct region *region, unsigned number)
 {
+    if (region->anonymous)
+        return;
     struct flock lock = lock_range(number, F_UNLCK);
     fcntl(region->lock_fd, F_OFD_SETLK, &lock);
 }
 
 int region_lock_held(struct region *region, unsigned number)
 {
+    if (region->anonymous)
+        return 0;
     struct flock lock = lock_range(number, F_WRLCK);
     if (fcntl(region->lock_fd, F_OFD_GETLK, &lock) != 0)
         return error_system(errno, "%s: cannot ask for its locks", region->files[0].path);

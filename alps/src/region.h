@@ -27,6 +27,8 @@ struct region {
     bool readonly;
     bool in_place;   /* the files are as long as they are, and keep their memory */
     bool huge_pages; /* a file on hugetlbfs is among them */
+    bool anonymous;  /* there are no files: memory of this process, of which a forked child has a
+                        copy; never remapped */
     bool durable;    /* what is written is to survive a power failure; set before region_map */
     bool sync_file;  /* and the processor's instructions do not do that: the files must be synced */
 };
@@ -50,6 +52,9 @@ int region_create_file(const char *path, unsigned mode);
  * is mapped yet. On failure the descriptors are closed. */
 int region_init(struct region *region, const char *const *paths, const int *fds,
                 unsigned file_count, bool readonly);
+
+/* Prepares a region of so much memory without a file; name is for messages. */
+int region_init_anonymous(struct region *region, const char *name);
 
 /* Maps all files (their start, length and skip are set) at hint or anywhere. */
 int region_map(struct region *region, uint64_t length, void *hint);
@@ -84,7 +89,8 @@ int region_sync(const struct region *region);
 int region_file_size(const struct region_file *file, uint64_t *length, uint64_t *held);
 
 /* Locks: bytes of the first file, far beyond its end, as open-file-description locks. The kernel
- * drops them when the process dies, however it dies. REGION_GATE is held shared by everyone who
+ * drops them when the process dies, however it dies. Without a file there is nobody else: each can
+ * be had. REGION_GATE is held shared by everyone who
  * has the heap open, exclusively by who formats or destroys it; the others belong to the layers
  * above. */
 #define REGION_GATE 0u

@@ -24,6 +24,7 @@ int command_stat(const struct arguments *arguments);
 int command_check(const struct arguments *arguments);
 int command_roots(const struct arguments *arguments);
 int command_nodes(const struct arguments *arguments);
+int command_run(const struct arguments *arguments);  /* run.c: the files are a program */
 int command_walk(const struct arguments *arguments); /* walk.c */
 
 /* Opens the heap with ALPS_OPEN_ flags, has action work on it, and closes it. Returns an exit

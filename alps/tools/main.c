@@ -18,6 +18,7 @@ static const struct command {
     int (*run)(const struct arguments *arguments);
     unsigned options;  /* allowed, besides --json and --help */
     unsigned required; /* of those */
+    bool program;      /* instead of files there is a program, with its arguments */
     bool one_file;     /* one file stands for all files of the heap */
     const char *help;
     const char *examples;
@@ -159,7 +160,21 @@ static const struct command {
              "without a terminal to ask, --yes is needed.\n",
      .examples = "  alps destroy /dev/shm/heap\n"
                  "  alps destroy --yes /dev/shm/heap\n"},
+    {.name = "run",
+     .summary = "run a program whose malloc is on a heap",
+     .run = command_run,
+     .options = OPTION_BIT(OPTION_HEAP) | OPTION_BIT(OPTION_SIZE),
+     .program = true,
+     .help = "Runs a program, and all that it starts, with libalps-malloc.so loaded first: its\n"
+             "malloc, and what is made of that, such as C++'s new, are on a heap. Exit codes are\n"
+             "the program's; 125: the heap cannot be used, 126: the program cannot be run, 127:\n"
+             "there is none of that name. SIZE is the most that a new heap may grow to.\n",
+     .examples = "  alps run -- sort big.txt\n"
+                 "  alps run --heap /dev/shm/heap --size 16G -- redis-server --port 7000\n"},
 };
+
+/* What the caller had chosen. */
+static void (*sigpipe_before)(int);
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -244,14 +259,19 @@ static void print_help(FILE *out)
 
 static unsigned options_of(const struct command *command)
 {
-    return command->options | OPTION_BIT(OPTION_JSON) | OPTION_BIT(OPTION_HELP);
+    return command->options | OPTION_BIT(OPTION_HELP) |
+           (command->program ? 0 : OPTION_BIT(OPTION_JSON));
 }
 
 static void print_command_help(const struct command *command)
 {
     printf("Usage: alps %s", command->name);
     options_describe_required(stdout, command->required);
-    printf(" [OPTIONS] FILE%s\n\n%s\nOptions:\n", command->one_file ? "" : "...", command->help);
+    printf(" [OPTIONS] %s\n\n%s\nOptions:\n",
+           command->program    ? "[--] PROGRAM [ARGUMENT]..."
+           : command->one_file ? "FILE"
+                               : "FILE...",
+           command->help);
     options_describe(stdout, options_of(command));
     printf("\nExamples:\n%s\nExit codes and sizes are explained by `alps --help`.\n",
            command->examples);
@@ -261,7 +281,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 {
     static struct arguments arguments; /* large */
 
-    int status = arguments_parse(&arguments, argc, argv, options_of(command));
+    int status = arguments_parse(&arguments, argc, argv, options_of(command), command->program);
     if (status != STATUS_OK)
         return status;
     if (option_given(&arguments, OPTION_HELP)) {
@@ -273,7 +293,11 @@ static int run_command(const struct command *command, int argc, char **argv)
             return usage_error(command->name, "%s is needed", option_text((enum option_id)id));
     }
     if (arguments.file_count == 0)
-        return usage_error(command->name, "no FILE is given");
+        return usage_error(command->name, "no %s is given", command->program ? "PROGRAM" : "FILE");
+    if (command->program) {
+        signal(SIGPIPE, sigpipe_before); /* which the program would keep */
+        return command->run(&arguments);
+    }
     if (command->one_file && arguments.file_count > 1)
         return usage_error(command->name, "%s: one FILE stands for all files of its heap",
                            arguments.files[1]);
@@ -318,7 +342,8 @@ static void occupy_standard_streams(void)
 {
     for (int descriptor = 0; descriptor <= STDERR_FILENO; descriptor++) {
         if (fcntl(descriptor, F_GETFD) < 0)
-            (void)!open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+            (void)!open("/dev/null",
+                        (descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
     }
 }
 
@@ -326,7 +351,7 @@ int main(int argc, char **argv)
 {
     occupy_standard_streams();
     /* A reader that leaves early must not kill this process: it may be an instance of the heap. */
-    signal(SIGPIPE, SIG_IGN);
+    sigpipe_before = signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);
         return STATUS_USAGE;

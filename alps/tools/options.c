@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include "report.h"
+#include "size.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@ static const struct {
     [OPTION_SHARED] = {"--shared", 0, no_argument, "", "several hosts will have the heap open"},
     [OPTION_HOST] = {"--host", 0, required_argument, " HOST",
                      "all processes of a host, by the name or number that `alps info` shows"},
+    [OPTION_HEAP] = {"--heap", 0, required_argument, " FILE",
+                     "a heap in this file, made if it is not there (default: a private one)"},
     [OPTION_GENERATION] = {"--generation", 'g', required_argument, " LIST",
                            "the generations meant, such as 5 or 3,7-9"},
     [OPTION_MIN_SIZE] = {"--min-size", 0, required_argument, " SIZE",
@@ -52,63 +55,13 @@ static const struct {
     [OPTION_HELP] = {"--help", 'h', no_argument, "", "print this help"},
 };
 
-/* The parsers below return NULL, or what is wrong with the text. */
-
-static const char *parse_digits(const char **text, uint64_t *value)
-{
-    const char *s = *text;
-    uint64_t result = 0;
-
-    if (*s < '0' || *s > '9')
-        return "not a number";
-    for (; *s >= '0' && *s <= '9'; s++) {
-        if (__builtin_mul_overflow(result, 10u, &result) ||
-            __builtin_add_overflow(result, (uint64_t)(*s - '0'), &result))
-            return "too large";
-    }
-    *text = s;
-    *value = result;
-    return NULL;
-}
+/* The parsers below, like those in size.h, return NULL, or what is wrong with the text. */
 
 static const char *parse_number(const char *text, uint64_t *value)
 {
     const char *problem = parse_digits(&text, value);
 
     return problem == NULL && *text != '\0' ? "not a number" : problem;
-}
-
-static const char *parse_size(const char *text, uint64_t *value)
-{
-    static const char units[] = "kmgtpe";
-    static const char no_size[] =
-        "not a size: give a number of bytes, or a number with K, M, G, T, P or E";
-    unsigned shift = 0;
-
-    const char *problem = parse_digits(&text, value);
-    if (problem != NULL)
-        return *text >= '0' && *text <= '9' ? problem : no_size;
-    if (*text != '\0') {
-        const char *unit = strchr(units, *text | 0x20);
-        if (unit != NULL) {
-            shift = 10 * (unsigned)(unit - units + 1);
-            text++;
-        }
-        if (*text != '\0' && strcasecmp(text, "b") != 0 &&
-            (shift == 0 || strcasecmp(text, "ib") != 0))
-            return no_size;
-    }
-    if (*value > UINT64_MAX >> shift)
-        return "too large: the largest size is 2^64-1 bytes";
-    *value <<= shift;
-    return NULL;
-}
-
-static const char *parse_positive_size(const char *text, uint64_t *value)
-{
-    const char *problem = parse_size(text, value);
-
-    return problem == NULL && *value == 0 ? "must be more than 0" : problem;
 }
 
 static const char *parse_instances(const char *text, uint64_t *value)
@@ -195,6 +148,9 @@ static const char *parse_value(struct arguments *a, enum option_id id, const cha
     case OPTION_HOST:
         a->host = text;
         return *text == '\0' ? "empty" : NULL;
+    case OPTION_HEAP:
+        a->heap = text;
+        return *text == '\0' ? "empty" : NULL;
     case OPTION_GENERATION:
         return parse_list(text, UINT64_MAX, &a->generations);
     case OPTION_MIN_SIZE:
@@ -210,16 +166,18 @@ static const char *parse_value(struct arguments *a, enum option_id id, const cha
 
 /* The form of the allowed options that getopt_long wants. */
 struct getopt_tables {
-    char letters[2 + 3 * OPTION_COUNT];
+    char letters[3 + 3 * OPTION_COUNT];
     struct option longs[OPTION_COUNT + 1];
 };
 
-static void fill_tables(struct getopt_tables *tables, unsigned allowed)
+static void fill_tables(struct getopt_tables *tables, unsigned allowed, bool program)
 {
     char *letter = tables->letters;
     struct option *entry = tables->longs;
 
-    *letter++ = ':'; /* a missing value is told apart, and nothing is printed */
+    if (program)
+        *letter++ = '+'; /* its arguments are not looked at */
+    *letter++ = ':';     /* a missing value is told apart, and nothing is printed */
     for (int id = 0; id < OPTION_COUNT; id++) {
         if ((allowed & OPTION_BIT(id)) == 0)
             continue;
@@ -263,13 +221,14 @@ static int refuse_option(const char *command, const char *text)
     return usage_error(command, "unknown or ambiguous option %s", text);
 }
 
-int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed)
+int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed,
+                    bool program)
 {
     struct getopt_tables tables;
     int value;
 
     *arguments = (struct arguments){.command = argv[0], .interval = INTERVAL_DEFAULT};
-    fill_tables(&tables, allowed);
+    fill_tables(&tables, allowed, program);
     optind = 1;
     while ((value = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) != -1) {
         if (value == '?')

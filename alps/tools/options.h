@@ -18,6 +18,7 @@ enum option_id {
     OPTION_IN_PLACE,
     OPTION_SHARED,
     OPTION_HOST,
+    OPTION_HEAP,
     OPTION_GENERATION,
     OPTION_MIN_SIZE,
     OPTION_LIMIT,
@@ -53,6 +54,7 @@ struct arguments {
     unsigned mode;
     int interval; /* milliseconds */
     const char *host;
+    const char *heap;
     struct number_list nodes;
     struct number_list generations;
 };
@@ -62,9 +64,11 @@ static inline bool option_given(const struct arguments *arguments, enum option_i
     return (arguments->given & OPTION_BIT(id)) != 0;
 }
 
-/* Parses argv, whose first entry is the command's name, and takes allowed options only. Returns
- * STATUS_OK, or STATUS_USAGE after telling the user what is wrong. */
-int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed);
+/* Parses argv, whose first entry is the command's name, and takes allowed options only. program:
+ * the first argument that is none is a program; what follows is for that. Returns STATUS_OK, or
+ * STATUS_USAGE after telling the user what is wrong. */
+int arguments_parse(struct arguments *arguments, int argc, char **argv, unsigned allowed,
+                    bool program);
 
 /* Prints the options of a set, one a line, for a help text. */
 void options_describe(FILE *out, unsigned set);

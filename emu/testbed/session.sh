@@ -233,7 +233,7 @@ wait_for_job() {
 }
 
 # finish_job NODE...: sets code to the job's exit code; empty if one of the nodes that the job
-# depends on has gone before.
+# depends on has gone before. What is left of it then is stopped.
 finish_job() {
     local waiter
     order "$job_node" "run ${job##*/}"
@@ -246,6 +246,7 @@ finish_job() {
     wait "${helpers[@]}" || true
     helpers=()
     code=$(cat "$job/code" 2>/dev/null) || true
+    [ -n "$code" ] || order "$job_node" "stop ${job##*/}"
     [ -z "$output" ] || cp -a "$job/out/." "$output/" ||
         die 125 "cannot copy the files of \$OUT to $output"
     if [ "$code" != 0 ] && grep -qs 'Out of memory: Killed' "$session/node$job_node/console"; then

@@ -60,6 +60,10 @@ run 0 "$prefix/bin/alps" create --size 16M "$dir/heap"
 run 0 "$prefix/bin/alps" check "$dir/heap"
 run 0 "$prefix/bin/emu-topology" --profiles
 run 0 "$prefix/bin/emu-testbed" --help
+if [ -e "$libdir/libalps-malloc.so" ]; then
+    run 0 "$prefix/bin/alps" run env
+    says "^LD_PRELOAD=$(realpath "$libdir")/libalps-malloc\.so$"
+fi
 if [ -x "$prefix/bin/alps-bench" ] && [[ $FLAGS != *-fsanitize* ]]; then
     run 0 "$prefix/bin/alps-bench" --workloads trace --backends alps --rounds 1 --scale 0.01
     run 0 "$prefix/bin/alps-bench" --workloads lifo --emu cxl-switch --rounds 1 --scale 0.01

@@ -131,8 +131,14 @@ warns "cannot open $dir/foreign.shared: No such file"
 head -c 2M /dev/zero >"$dir/foreign.shared"
 # shellcheck disable=SC2086 # words
 ranks 1 2 $small --recover --heap "$dir/foreign"
-warns 'beside the heap lies no journal'
+warns "$dir/foreign.shared has no memory at its end that a job has shared"
 [ -e "$dir/foreign" ] || complain "a heap that could not be recovered is gone"
+rm "$dir/foreign" "$dir/foreign.shared"
+run 0 "$mpirun" --timeout 120 -np 2 "$(dirname "$driver")/alps-mpi-relocate" --warmup 1 \
+    --iterations 2 --heap "$dir/foreign" --keep
+# shellcheck disable=SC2086 # words
+ranks 1 2 $small --recover --heap "$dir/foreign"
+warns 'beside the heap lies no journal'
 rm "$dir/foreign" "$dir/foreign.shared"
 
 # killed_job: leaves a heap and a journal.

@@ -2,13 +2,7 @@
 # The test bed itself: nodes of their own that share memory, run programs, die, stop and come back,
 # and of which nothing is left. TESTBED is emu-testbed, ALPS_TOOL is alps, MEMORY a program
 # that looks at the shared memory, HOSTS an MPI job, if there is MPI.
-. "$(dirname "$0")/../support/program.sh"
-
-session=$dir/session
-# shellcheck disable=SC2317 # called in the end
-clean_up() {
-    [ ! -e "$session/settings" ] || "$TESTBED" down "$session"
-}
+. "$(dirname "$0")/nodes.sh"
 
 # ---- What needs no node ----
 
@@ -39,18 +33,7 @@ wrong "is no new directory" up --nodes 2 "$dir"
 
 # ---- A session of two nodes ----
 
-"$TESTBED" up --nodes 2 --fam 256M --timeout 250 "$session" >"$dir/out" 2>"$dir/err"
-case $? in
-0) ;;
-77)
-    echo "skipped nodes.bed: $(tail -1 "$dir/err")"
-    exit 77
-    ;;
-*)
-    complain "no session"
-    verdict
-    ;;
-esac
+begin_nodes --timeout 250
 fam=$(readlink "$session/fam")
 keeper=$(cat "$session/keeper")
 network=$(readlink "/proc/$keeper/ns/net")
@@ -58,11 +41,6 @@ network=$(readlink "/proc/$keeper/ns/net")
 wrong "there is no node '3'" exec "$session" 3 -- true
 wrong "node 2 runs already" boot "$session" 2
 
-on() { # NODE PROGRAM...
-    local node=$1
-    shift
-    "$TESTBED" exec "$session" "$node" -- "$@"
-}
 identity() { # NODE
     on "$1" cat /proc/sys/kernel/hostname /etc/machine-id /proc/sys/kernel/random/boot_id
 }
@@ -170,6 +148,7 @@ if [ "$HOSTS" ]; then
     wait $!
     equals "exit code of a job that lost a node" $? 125
     equals "and what it said" "$(tail -n 1 "$dir/victim")" "emu-testbed: the job ended with node 2"
+    await 60 "its end on the other node" on 1 sh -c '! grep -qsx sleep /proc/[0-9]*/comm'
 else
     echo "MPI is not installed: no jobs are run"
 fi

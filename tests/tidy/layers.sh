@@ -28,6 +28,7 @@ grants() {
     alps/include/*) own=alps/include public='alps/fast.h' ;;
     alps/src/fam*) own=alps/src public='alps/hooks.h' ;;
     alps/src/*) own=alps/src public='@(alps/alps.h|alps/fast.h)' ;;
+    alps/malloc/*) own=alps/malloc others='@(heap|size).h' public='alps/@(alps|fast).h' ;;
     alps/tools/*) own=alps/tools ;;
     emu/tools/*) own=emu/tools others='harness/*' public='emu/*' ;;
     emu/*) own=emu public='@(alps/alps.h|alps/hooks.h|emu/*)' ;;
