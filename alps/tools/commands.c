@@ -354,15 +354,35 @@ static void report_generation(const struct arguments *a, const struct generation
     }
 }
 
-/* Does the work to every generation given, whatever becomes of the others; the first failure is
- * the one that counts. */
-static int treat_generations(const struct arguments *a, alps_heap_t *heap, void *context)
+/* Generations that nobody has open, the permanent ones left out. */
+struct closed {
+    alps_gen_t *items;
+    unsigned count;
+};
+
+static int note_closed(const struct alps_generation *generation, void *context)
 {
-    const struct generation_work *work = context;
+    struct closed *closed = context;
+
+    if (generation->open || generation->committed)
+        return 0;
+    alps_gen_t *items = realloc(closed->items, (closed->count + 1) * sizeof *items);
+    if (items == NULL)
+        return -ENOMEM;
+    items[closed->count++] = generation->generation;
+    closed->items = items;
+    return 0;
+}
+
+/* Does the work to every generation of a list, whatever becomes of the others; the first failure is
+ * the one that counts. */
+static int treat_list(const struct arguments *a, alps_heap_t *heap,
+                      const struct generation_work *work, const alps_gen_t *list, unsigned length)
+{
     int status = STATUS_OK;
 
-    for (unsigned i = 0; i < a->generations.count; i++) {
-        struct count count = {.generation = a->generations.items[i]};
+    for (unsigned i = 0; i < length; i++) {
+        struct count count = {.generation = list[i]};
         int code = alps_heap_walk(heap, count_block, &count);
         if (code == 0)
             code = work->call(heap, count.generation);
@@ -379,6 +399,19 @@ static int treat_generations(const struct arguments *a, alps_heap_t *heap, void 
     return status;
 }
 
+static int treat_generations(const struct arguments *a, alps_heap_t *heap, void *context)
+{
+    struct closed closed = {.items = NULL};
+
+    if (!option_given(a, OPTION_CLOSED))
+        return treat_list(a, heap, context, a->generations.items, a->generations.count);
+    int code = alps_generation_walk(heap, note_closed, &closed);
+    int status = code != 0 ? library_error(a, code, NULL)
+                           : treat_list(a, heap, context, closed.items, closed.count);
+    free(closed.items);
+    return status;
+}
+
 static int command_generations(const struct arguments *a, struct generation_work *work)
 {
     if (number_list_contains(&a->generations, ALPS_PERMANENT))
@@ -386,12 +419,20 @@ static int command_generations(const struct arguments *a, struct generation_work
     return with_heap(a, ALPS_OPEN_PERMANENT, treat_generations, work);
 }
 
+/* Of generations in a list, or of all that are closed. */
+static int command_of_generations(const struct arguments *a, struct generation_work *work)
+{
+    if (option_given(a, OPTION_GENERATION) == option_given(a, OPTION_CLOSED))
+        return usage_error(a->command, "give either --generation or --closed");
+    return command_generations(a, work);
+}
+
 int command_bulk_free(const struct arguments *a)
 {
     struct generation_work work = {alps_bulk_free, "freed",
                                    "a live instance has this generation open, see `alps info`"};
 
-    return command_generations(a, &work);
+    return command_of_generations(a, &work);
 }
 
 int command_commit(const struct arguments *a)
@@ -400,7 +441,7 @@ int command_commit(const struct arguments *a)
         alps_commit, "made permanent",
         "a live instance has this generation open, see `alps info`; it can commit itself"};
 
-    return command_generations(a, &work);
+    return command_of_generations(a, &work);
 }
 
 /* ---- declare-dead, format, destroy ---------------------------------------------------------- */

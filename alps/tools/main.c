@@ -99,18 +99,17 @@ static const struct command {
     {.name = "bulk-free",
      .summary = "free every block of a generation",
      .run = command_bulk_free,
-     .options = OPTION_BIT(OPTION_GENERATION),
-     .required = OPTION_BIT(OPTION_GENERATION),
+     .options = OPTION_BIT(OPTION_GENERATION) | OPTION_BIT(OPTION_CLOSED),
      .help = "Frees every block of the generations and nothing else: permanent blocks stay.\n"
              "A generation that a live instance has open is refused. `alps walk -g N --limit\n"
              "0` tells beforehand what would go.\n",
      .examples = "  alps bulk-free --generation 5 /dev/shm/heap\n"
-                 "  alps bulk-free -g 5,7-9 /dev/shm/heap\n"},
+                 "  alps bulk-free -g 5,7-9 /dev/shm/heap\n"
+                 "  alps bulk-free --closed /dev/shm/heap\n"},
     {.name = "commit",
      .summary = "make the blocks of a generation permanent",
      .run = command_commit,
-     .options = OPTION_BIT(OPTION_GENERATION),
-     .required = OPTION_BIT(OPTION_GENERATION),
+     .options = OPTION_BIT(OPTION_GENERATION) | OPTION_BIT(OPTION_CLOSED),
      .help = "Makes the blocks of the generations permanent: no bulk-free frees them then. A\n"
              "generation that a live instance has open is refused.\n",
      .examples = "  alps commit --generation 5 /dev/shm/heap\n"},

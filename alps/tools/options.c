@@ -44,6 +44,8 @@ static const struct {
                      "a heap in this file, made if it is not there (default: a private one)"},
     [OPTION_GENERATION] = {"--generation", 'g', required_argument, " LIST",
                            "the generations meant, such as 5 or 3,7-9"},
+    [OPTION_CLOSED] = {"--closed", 0, no_argument, "",
+                       "all generations that nobody has open and that are not permanent"},
     [OPTION_MIN_SIZE] = {"--min-size", 0, required_argument, " SIZE",
                          "only blocks of at least so many bytes"},
     [OPTION_LIMIT] = {"--limit", 0, required_argument, " N",

@@ -32,6 +32,7 @@ clean_tree() {
     printf '%s\n' '#include "harness/clock.h"' '#include <alps/alps.h>' >mpi/driver.c
     printf '%s\n' '#include <alps/hooks.h>' '#include <time.h>' >emu/spin.c
     echo '#include "../alps/src/slab.h"' >tests/test.h
+    printf '%s\n' '# A b' '[x](#a-b), [y](tests/test.h)' '```c' 'int x;' '```' >README.md
 }
 
 result() {
@@ -120,6 +121,11 @@ refuses headers alps/include/alps/hooks.h 'size_t missing_include;'
 refuses headers alps/include/alps/hooks.h 'int new;'
 refuses headers alps/include/alps/alps.hpp 'std::size_t missing_include;'
 refuses headers alps/include/alps/alps.h 'int f(void) { int x; return 0; }'
+
+accepts documents
+refuses documents README.md '[z](none.md)'
+refuses documents README.md '[z](#none)'
+refuses documents README.md '```c\nint y\n```'
 
 accepts exports
 refuses_library alps_free 'int alps_walk(int b){return b;}'

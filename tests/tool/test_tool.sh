@@ -124,9 +124,9 @@ expect 2 create --yes "$heap"
 expect 2 grow "$heap"
 warns 'size is needed'
 expect 2 bulk-free "$heap"
-warns 'generation is needed'
-expect 2 commit "$heap"
-warns 'generation is needed'
+warns 'either --generation or --closed'
+expect 2 commit --closed --generation 5 "$heap"
+warns 'either --generation or --closed'
 # shellcheck disable=SC2046
 expect 2 info $(printf "$heap%d " {1..65})
 warns '65 files'
@@ -341,6 +341,16 @@ third=$generation
 expect 1 bulk-free --json --generation "777,$third" "$heap" # does what it can
 is_json
 equals freed "$(field blocks)" 5
+
+# All that is closed: what came to its end, and what was killed; not what is permanent.
+fills -n 5 "$heap"
+fills -n 6 -k "$heap"
+expect 0 bulk-free --closed "$heap"
+equals 'generations freed' "$(lines ' freed: [56] blocks' "$dir/out")" 2
+expect 0 bulk-free --closed "$heap"
+[ ! -s "$dir/out" ] || complain "a closed generation is left"
+expect 0 stat --json "$heap"
+equals 'blocks that are permanent' "$(field live_blocks)" 12
 expect 0 check "$heap"
 
 # ---- crash and recovery ----
@@ -388,6 +398,8 @@ expect 0 recover "$heap"
 says ': 0 dead instances recovered, 1 alive, 0 still dead$'
 expect 4 bulk-free -g "$held" "$heap"
 warns 'a live instance'
+expect 0 bulk-free --closed "$heap"
+[ "$(lines "generation $held " "$dir/out")" -eq 0 ] || complain 'an open generation was freed'
 expect 4 commit -g "$held" "$heap"
 expect 4 declare-dead --yes -g "$held" "$heap"
 warns 'is alive; kill it instead'
