@@ -61,9 +61,11 @@ alps_package(tools alps-tools utils "heap shared by processes that may crash - t
     "libalps0 ${same}")
 alps_package(emulator alps-emu utils "emulator of fabric-attached memory"
     "A library with its headers, programs that look at the machine and at how true\nthe emulation is, and a test bed of guests of QEMU that share memory.")
-alps_package(bench alps-bench utils "benchmarks of allocators in memory that processes share"
-    "The classic workloads of allocators, and what recovery after a crash takes."
-    "libalps0 ${same}" "alps-emu ${same}")
+if(TARGET alps-bench)
+    alps_package(bench alps-bench utils "benchmarks of allocators in memory that processes share"
+        "The classic workloads of allocators, and what recovery after a crash takes."
+        "libalps0 ${same}" "alps-emu ${same}")
+endif()
 if(TARGET alps-mpi-stress)
     alps_package(mpi alps-mpi utils "drivers of heaps that MPI jobs share"
         "Ranks of an MPI job that allocate, relocate, crash and shuffle in one heap."
