@@ -165,6 +165,19 @@ static int read_number(const char *name, unsigned most, unsigned *number)
     return 0;
 }
 
+/* What the environment says of the memory as it is; 0 if it says nothing. */
+static int read_base(double *base_ns)
+{
+    const char *text = getenv("EMU_BASE_NS");
+    char *end;
+    if (text == NULL)
+        return 0;
+    *base_ns = strtod(text, &end);
+    if (end == text || *end != '\0' || !(*base_ns > 0 && *base_ns < 1e6))
+        return emu_fail(EINVAL, "EMU_BASE_NS=%s: nanoseconds are wanted", text);
+    return 0;
+}
+
 static int read_environment(struct emu_options *o)
 {
     memset(o, 0, sizeof *o);
@@ -181,13 +194,6 @@ static int read_environment(struct emu_options *o)
     int rc = read_number("EMU_HOSTS", EMU_HOSTS_MAX, &o->hosts);
     if (rc == 0)
         rc = read_number("EMU_HOST", EMU_HOSTS_MAX - 1, &o->host);
-    text = getenv("EMU_BASE_NS");
-    if (rc == 0 && text != NULL) {
-        char *end;
-        o->base_ns = strtod(text, &end);
-        if (end == text || *end != '\0' || !(o->base_ns > 0 && o->base_ns < 1e6))
-            rc = emu_fail(EINVAL, "EMU_BASE_NS=%s: nanoseconds are wanted", text);
-    }
     return rc;
 }
 
@@ -225,8 +231,11 @@ static int start(struct emulator *e, const struct emu_options *o)
     e->host = o->host;
     e->hosts = o->hosts == 0 ? 1 : o->hosts;
     e->base_ns = o->base_ns;
-    int rc = o->mode == EMU_NUMA ? profile_parse(&e->profile, "numa", "[memory node]\n")
-                                 : profile_load(&e->profile, o->profile);
+    int rc = e->base_ns == 0 ? read_base(&e->base_ns) : 0;
+    if (rc != 0)
+        return rc;
+    rc = o->mode == EMU_NUMA ? profile_parse(&e->profile, "numa", "[memory node]\n")
+                             : profile_load(&e->profile, o->profile);
     if (rc == 0)
         rc = model_open(&e->model, &e->profile, o->share, e->hosts,
                         o->mode == EMU_VIRTUAL ? 10u * 1000 * 1000 : 100u * 1000 * 1000);

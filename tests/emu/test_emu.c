@@ -155,6 +155,18 @@ TEST(emu, spin_touches_and_counts)
     emu_stop();
 }
 
+TEST(emu, the_environment_says_what_the_memory_takes)
+{
+    const struct emu_options spin = {
+        .struct_size = sizeof spin, .mode = EMU_SPIN, .profile = "cxl-switch"};
+    setenv("EMU_BASE_NS", "123", 1);
+    CHECK_ERR(emu_start(&spin), 0);
+    CHECK(strstr(emu_describe(), "base 123.0 ns") != NULL);
+    emu_stop();
+    setenv("EMU_BASE_NS", "0", 1);
+    CHECK_ERR(emu_start(&spin), -EINVAL);
+}
+
 TEST(emu, spin_cannot_be_faster_than_the_machine)
 {
     struct emu_options o = options_of(EMU_SPIN, "cxl-direct");

@@ -60,7 +60,8 @@ struct emu_options {
                              forks */
     unsigned host;       /* which host of the emulated machine this process is on */
     unsigned hosts;      /* how many there are, the same for all processes; 0: 1 */
-    double base_ns;      /* latency of the memory as it is, for EMU_SPIN; 0: measure it */
+    double base_ns;      /* latency of the memory as it is, for EMU_SPIN; 0: EMU_BASE_NS of the
+                            environment, or measure it */
 };
 
 /* Starts the emulator for this process. options NULL: from the environment,
