@@ -36,6 +36,7 @@ if [ "${1-}" = clean-root ]; then
             /packages/*.deb && rm -r /packages"' \
         --customize-hook='chroot "$1" alps create --size 16M /heap' \
         --customize-hook='chroot "$1" alps check /heap' \
+        --customize-hook='chroot "$1" alps run ls /' \
         --customize-hook='chroot "$1" emu-topology --profiles' \
         --customize-hook='chroot "$1" alps-bench --workloads trace --backends alps --rounds 1 \
             --scale 0.01 --heap /bench' \
