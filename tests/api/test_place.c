@@ -1,14 +1,17 @@
 /* Heaps in the place of what was in files before, as on devices: of a length that stays, and in
- * memory that is not zero. */
+ * memory that is not zero. Heaps in other memory than tmpfs. */
 #include <alps/alps.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -202,6 +205,212 @@ TEST(place, what_cannot_be_is_refused_and_changes_nothing)
     CHECK_EQ(byte[0] & byte[1] & byte[2], 0xa5);
     close(fd);
     CHECK_EQ(file_length(path), 32 * MIB);
+}
+
+/* ---- memory without a name ---- */
+
+/* What two processes share besides the socket: the list of blocks that one has made for the other,
+ * without their addresses. */
+struct handover {
+    int sockets[2]; /* of who makes the memory, and of who receives it */
+    unsigned count;
+    struct block blocks[200];
+};
+
+/* The socket of this process; the other one is the other's. */
+static int take_socket(struct handover *handover, int mine)
+{
+    close(handover->sockets[!mine]);
+    return handover->sockets[mine];
+}
+
+static void send_descriptor(int socket, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof fd)];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof fd),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    CHECK_EQ(sendmsg(socket,
+                     &(struct msghdr){.msg_iov = &(struct iovec){"", 1},
+                                      .msg_iovlen = 1,
+                                      .msg_control = &control,
+                                      .msg_controllen = sizeof control},
+                     0),
+             1);
+}
+
+static int receive_descriptor(int socket)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    char byte;
+    int fd;
+    struct msghdr message = {.msg_iov = &(struct iovec){&byte, 1},
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    CHECK_EQ(recvmsg(socket, &message, MSG_CMSG_CLOEXEC), 1);
+    CHECK_EQ(control.header.cmsg_type, SCM_RIGHTS);
+    CHECK_EQ(control.header.cmsg_len, CMSG_LEN(sizeof fd));
+    memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+    return fd;
+}
+
+/* Opens the heap in the memory of a descriptor, by this process's own number, and closes that. */
+static alps_heap_t *open_descriptor(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    alps_heap_t *heap = open_heap(path);
+    close(fd);
+    return heap;
+}
+
+/* Blocks with contents, noted in the list. */
+static void make_blocks(alps_heap_t *heap, struct handover *handover, uint64_t stream)
+{
+    struct test_rng rng = test_rng(stream);
+    const unsigned most = sizeof handover->blocks / sizeof *handover->blocks;
+    for (handover->count = 0; handover->count < most; handover->count++) {
+        const size_t size = rng_size(&rng, 256 * KIB);
+        handover->blocks[handover->count] =
+            block_begin(heap, NULL, alps_malloc(heap, size, ALPS_ANY_NODE), size,
+                        test_rng_next(&rng), alps_heap_generation(heap));
+    }
+}
+
+/* The heap has these blocks and no others. */
+static void expect_blocks(alps_heap_t *heap, const struct handover *handover)
+{
+    struct blocks blocks = {0};
+    for (unsigned i = 0; i < handover->count; i++) {
+        block_verify(heap, &handover->blocks[i]);
+        blocks_add(&blocks, handover->blocks[i]);
+    }
+    blocks_expect(heap, &blocks);
+    blocks_clear(&blocks);
+}
+
+static void receive_heap(void *context)
+{
+    struct handover *handover = context;
+    const int socket = take_socket(handover, 1);
+    alps_heap_t *heap = open_descriptor(receive_descriptor(socket));
+    expect_blocks(heap, handover);
+    CHECK_EQ(alps_root_get(heap, "first"), handover->blocks[0].ptr);
+    for (unsigned i = 0; i < handover->count; i++)
+        CHECK_ERR(alps_free(heap, handover->blocks[i].ptr), 0);
+    make_blocks(heap, handover, 2);
+    CHECK_EQ(write(socket, "", 1), 1);
+    pause();
+}
+
+TEST(memory, a_memfd_is_handed_over_by_a_socket)
+{
+    struct handover *handover = blocks_shared(sizeof *handover);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handover->sockets), 0);
+    const pid_t other = test_fork(receive_heap, handover);
+    const int socket = take_socket(handover, 0);
+
+    const int fd = memfd_create("heap", MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    const int sent = dup(fd); /* open_descriptor closes its own */
+    CHECK(sent >= 0);
+    CHECK_EQ(ftruncate(fd, 64 * MIB), 0);
+    char path[32], byte;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    CHECK_ERR(alps_heap_create(path, &in_place), 0);
+    alps_heap_t *heap = open_descriptor(fd);
+    make_blocks(heap, handover, 1);
+    CHECK_ERR(alps_root_set(heap, "first", handover->blocks[0].ptr), 0);
+    send_descriptor(socket, sent);
+    close(sent);
+
+    CHECK_EQ(read(socket, &byte, 1), 1);
+    CHECK_EQ(kill(other, SIGKILL), 0);
+    test_join_killed(other, SIGKILL);
+    alps_gen_t generation;
+    struct alps_recovery report = {
+        .struct_size = sizeof report, .generations = &generation, .capacity = 1};
+    CHECK_ERR(alps_recover(heap, &report), 0);
+    CHECK_EQ(report.count, 1);
+    CHECK_EQ(report.live, 1);
+    CHECK_EQ(generation, handover->blocks[0].generation);
+    expect_blocks(heap, handover);
+    CHECK_ERR(alps_bulk_free(heap, generation), 0);
+    CHECK_LE(50 * MIB, use(heap)); /* all of it can be had again */
+    CHECK_EQ(blocks_stats(heap).live_blocks, 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* ---- files that are no memory ---- */
+
+/* A heap on a file system in the working directory that is not memory itself, where there is one;
+ * what names it from now on. Its file has no other name, so that nothing is left of it. */
+static const char *make_plain(const struct alps_create_options *options)
+{
+    static char path[64];
+    struct statfs system;
+    CHECK_EQ(statfs(".", &system), 0);
+    if (system.f_type == TMPFS_MAGIC || system.f_type == HUGETLBFS_MAGIC)
+        SKIP("the working directory is in memory");
+    snprintf(path, sizeof path, "alps-test.%d", (int)getpid());
+    CHECK_ERR(alps_heap_create(path, options), 0);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0);
+    CHECK_EQ(unlink(path), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return path;
+}
+
+TEST(memory, a_plain_file)
+{
+    const struct alps_create_options options = blocks_options(16 * MIB, 64 * MIB);
+    const char *path = make_plain(&options);
+    alps_heap_t *heap = open_heap(path);
+    CHECK_EQ(blocks_stats(heap).in_place, 0);
+    CHECK_LE(50 * MIB, use(heap));
+    const alps_ptr_t p = alps_malloc(heap, 3 * MIB, ALPS_ANY_NODE);
+    const struct block block =
+        block_begin(heap, NULL, p, 3 * MIB, test_seed(), alps_heap_generation(heap));
+    CHECK_ERR(alps_heap_close(heap), 0);
+    heap = open_heap(path);
+    block_end(heap, NULL, &block);
+    CHECK_ERR(alps_free(heap, p), 0);
+    CHECK_EQ(blocks_stats(heap).live_blocks, 0);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    CHECK_LE(blocks_stats(heap).file_bytes, 16 * MIB);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* Committed, with the power failing afterwards. */
+TEST(memory, a_plain_file_that_is_durable)
+{
+    struct alps_create_options options = blocks_options(16 * MIB, 64 * MIB);
+    options.flags = ALPS_CREATE_DURABLE;
+    const char *path = make_plain(&options);
+    alps_heap_t *heap = open_heap(path);
+    CHECK_EQ(blocks_stats(heap).durable, 1);
+    CHECK_LE(50 * MIB, use(heap));
+    struct handover made;
+    make_blocks(heap, &made, 1);
+    for (unsigned i = 0; i < made.count; i++)
+        CHECK_ERR(alps_persist(heap, alps_deref(heap, made.blocks[i].ptr), made.blocks[i].size), 0);
+    CHECK_ERR(alps_root_set(heap, "first", made.blocks[0].ptr), 0);
+    CHECK_ERR(alps_commit(heap, alps_heap_generation(heap)), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    setenv("ALPS_BOOT_ID", "another boot", 1);
+    heap = open_heap(path);
+    for (unsigned i = 0; i < made.count; i++)
+        made.blocks[i].generation = ALPS_PERMANENT;
+    expect_blocks(heap, &made);
+    CHECK_EQ(alps_root_get(heap, "first"), made.blocks[0].ptr);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 /* ---- pages of 2 MiB ---- */
