@@ -3,6 +3,9 @@
 
 # Besides files by 9p: the network, and memory of all nodes as a device.
 modules=(virtio_pci 9pnet_virtio 9p overlay virtio_net nfit nd_pmem dax_pmem device_dax)
+# For --fsdax; a kernel without them serves all the rest. ext4 takes its checksum from another
+# module, which nobody would load when it asks.
+more_modules=(crc32c_generic ext4)
 
 find_qemu() {
     [ "$(uname -m)" = x86_64 ] || missing "the guest is x86_64, and this is $(uname -m)"
@@ -77,7 +80,7 @@ prepare() {
     local key
     find_qemu
     find_kernel
-    key=$(cat "$here/guest-init" - <<<"${modules[*]}" | sha256sum)
+    key=$(cat "$here/guest-init" - <<<"${modules[*]} ${more_modules[*]}" | sha256sum)
     boot=$cache/$kernel_version-${key:0:12}
     if [ -d "$boot" ]; then
         touch "$boot"
@@ -130,7 +133,7 @@ make_initramfs() {
     cp "$busybox" "$root/bin/busybox"
     cp "$here/guest-init" "$root/init"
     chmod 755 "$root/init" "$root/bin/busybox"
-    for module in "${modules[@]}"; do
+    for module in "${modules[@]}" "${more_modules[@]}"; do
         # modules.dep has the dependencies of dependencies, too.
         grep "/$module\.ko:" "$tree/modules.dep" >"$work/dep" || continue
         echo "$module" >>"$root/modules"

@@ -41,7 +41,7 @@ begin() {
         nodes=1
     else
         find_namespace
-        make_fam "$fam_size"
+        make_fam "$fam_size" "$fam_mode"
         guest_options=(-machine q35,nvdimm=on -m "${memory}M,slots=1,maxmem=$((memory + fam_size))M"
             # Emulated CPUs are atomic towards other guests only if there may be several.
             -smp "$cpus,maxcpus=$((cpus + 1))"

@@ -1,4 +1,5 @@
-/* What processes of several nodes do with one heap, a step at a time.
+/* What processes of several nodes do with one heap, a step at a time. It is on /dev/dax0.0, or
+ * where the environment's HEAP_FILE says.
  *
  *   node_heap fill COUNT   makes blocks with contents, and leaves a table of them as a root
  *   node_heap take         checks the blocks of the table, and frees them all
@@ -22,7 +23,6 @@
 #include "harness/pattern.h"
 #include "harness/random.h"
 
-#define DEVICE "/dev/dax0.0"
 #define ROOT "blocks"
 #define MIB (UINT64_C(1) << 20)
 
@@ -85,7 +85,11 @@ static void fill(uint64_t count, uint64_t least, uint64_t most)
         if (table->block[i].ptr == ALPS_NULL)
             fail("no block of %" PRIu64 " bytes", size);
         bh_pattern_fill(alps_deref(heap, table->block[i].ptr), size, 1, i, count);
+        if (alps_persist(heap, alps_deref(heap, table->block[i].ptr), size) != 0)
+            fail("a block is not durable");
     }
+    if (alps_persist(heap, table, sizeof *table + count * sizeof table->block[0]) != 0)
+        fail("the table is not durable");
     if (alps_root_set(heap, ROOT, p) != 0)
         fail("no root");
 }
@@ -174,8 +178,9 @@ static void be_a_zombie(void)
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
+    const char *path = getenv("HEAP_FILE");
 
-    if (alps_heap_open(DEVICE, NULL, &heap) != 0)
+    if (alps_heap_open(path != NULL ? path : "/dev/dax0.0", NULL, &heap) != 0)
         fail("cannot open the heap");
     if (strcmp(command, "fill") == 0 && argc > 2)
         fill(strtoull(argv[2], NULL, 10), 1, MIB);

@@ -12,15 +12,17 @@ clean_up() {
     [ ! -e "$session/settings" ] || "$TESTBED" down "$session"
 }
 
+skip() { # REASON
+    echo "skipped $(basename "$0" .sh | sed s/^test_/nodes./): $1"
+    exit 77
+}
+
 # begin_nodes OPTION...: a session of nodes; the test is skipped where there can be none.
 begin_nodes() {
     "$TESTBED" up --nodes "$nodes" "$@" "$session" >"$dir/out" 2>"$dir/err"
     case $? in
     0) ;;
-    77)
-        echo "skipped $(basename "$0" .sh | sed s/^test_/nodes./): $(tail -1 "$dir/err")"
-        exit 77
-        ;;
+    77) skip "$(tail -1 "$dir/err")" ;;
     *)
         complain "no session"
         verdict

@@ -19,6 +19,9 @@ wrong "unknown command 'fly'" fly
 wrong "no -- PROGRAM" run --nodes 2
 wrong "neither --nodes N nor --numa FILE" run -- true
 wrong "do not go with --numa" run --numa /dev/null --nodes 2 -- true
+wrong "do not go with --numa" run --numa /dev/null --fsdax -- true
+wrong "neither --nodes N nor --numa FILE" up --fsdax "$session"
+wrong "unknown argument '--fsdax' of exec" exec --fsdax "$session" 1 -- true
 wrong "not 1 to 99 nodes: '0'" up --nodes 0 "$session"
 wrong "not 1 to 64 CPUs: 'x'" up --nodes 2 --cpus x "$session"
 wrong "not a size like 512M or 1G: '12'" up --nodes 2 --fam 12 "$session"
@@ -40,6 +43,7 @@ network=$(readlink "/proc/$keeper/ns/net")
 [ "$network" != "$(readlink /proc/self/ns/net)" ] || complain "no network of their own"
 wrong "there is no node '3'" exec "$session" 3 -- true
 wrong "node 2 runs already" boot "$session" 2
+wrong "take no options" shell --fsdax "$session" 1
 
 identity() { # NODE
     on "$1" cat /proc/sys/kernel/hostname /etc/machine-id /proc/sys/kernel/random/boot_id
