@@ -29,6 +29,12 @@ completes '' alps nonsense --s
 equals 'offered commands' "$(COMP_WORDS=(alps '') COMP_CWORD=1; _alps; echo "${#COMPREPLY[@]}")" \
     "$(($(alps --help | sed -n '/^Commands:/,/^$/p' | grep -c '^  ') + 3))"
 
+# shellcheck source=/dev/null
+. "$completions/emu-testbed"
+completes 'kill' emu-testbed k
+completes 'resume run' emu-testbed r
+completes '--nodes --numa' emu-testbed run --n
+
 for program in "$prefix"/bin/*; do
     name=${program##*/}
     [[ $name != alps && $name != emu-testbed ]] || continue
