@@ -8,6 +8,46 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+struct common common;
+
+bool common_parse(const struct program *program, int argc, char **argv, int *status)
+{
+    char error[BH_ERROR_MAX];
+
+    if (bh_options_parse(program->options, argc, argv, error) != 0) {
+        fprintf(stderr, "%s: %s\nTry %s --help.\n", program->name, error, program->name);
+        *status = EXIT_USAGE;
+        return false;
+    }
+    if (common.help) {
+        puts(program->usage);
+        bh_options_describe(program->options, stdout);
+        puts(program->statuses);
+        *status = EXIT_PASS;
+    }
+    return !common.help;
+}
+
+bool common_open(const struct program *program, bh_writer_t *writer)
+{
+    const char *failed;
+
+    if (bh_writer_open(writer, common.json, common.csv, stdout, &failed) == 0)
+        return true;
+    fprintf(stderr, "%s: %s: %s\n", program->name, failed, strerror(errno));
+    return false;
+}
+
+const char *common_path(const struct program *program)
+{
+    static char path[64];
+
+    if (common.heap != NULL)
+        return common.heap;
+    snprintf(path, sizeof path, "/dev/shm/%s-%ld", program->name, (long)getpid());
+    return path;
+}
+
 int fail(const char *what, int error)
 {
     fprintf(stderr, "%s: %s: %s (%s)\n", program_invocation_short_name, what, alps_strerror(error),

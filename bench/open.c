@@ -25,8 +25,6 @@
 static bh_list_t capacities = {5, {GIB, 16 * GIB, 256 * GIB, 1024 * GIB, 16384 * GIB}};
 static bh_list_t block_sizes = {7, {16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10}};
 static uint64_t filled_bytes = 256 << 20, rounds = 15;
-static const char *heap_path, *json_path, *csv_path;
-static bool help;
 
 static const bh_option_t options[] = {
     {.name = "capacities",
@@ -60,27 +58,7 @@ static const bh_option_t options[] = {
      .help = "rounds, of which medians are taken (default 15)",
      .min = 1,
      .max = ROUNDS_MAX},
-    {.name = "heap",
-     .kind = BH_OPTION_TEXT,
-     .value = &heap_path,
-     .argument = "FILE",
-     .help = "the heap's file; must not exist (default in /dev/shm)"},
-    {.name = "json",
-     .kind = BH_OPTION_TEXT,
-     .value = &json_path,
-     .argument = "FILE",
-     .help = "write results as JSON lines, - for standard output"},
-    {.name = "csv",
-     .kind = BH_OPTION_TEXT,
-     .value = &csv_path,
-     .argument = "FILE",
-     .help = "write results as CSV, - for standard output"},
-    {.name = "help",
-     .letter = 'h',
-     .kind = BH_OPTION_FLAG,
-     .value = &help,
-     .help = "print this help"},
-    {.name = NULL},
+    COMMON_OPTIONS,
 };
 
 /* What a process took to open the heap and to allocate its first block. */
@@ -249,29 +227,24 @@ static int run(bh_writer_t *writer, const char *path)
     return result;
 }
 
+static const struct program program = {
+    .name = "alps-bench-open",
+    .usage = "usage: alps-bench-open [OPTION]...\n"
+             "Measures creating and opening heaps, and how much of a heap is management.\n",
+    .statuses = "\nExit status: 0 all well, 1 something went wrong, 2 wrong usage.",
+    .options = options,
+};
+
 int main(int argc, char **argv)
 {
-    char error[BH_ERROR_MAX], path[64];
-    const char *failed;
     bh_writer_t writer;
+    int status;
 
-    if (bh_options_parse(options, argc, argv, error) != 0) {
-        fprintf(stderr, "alps-bench-open: %s\nTry alps-bench-open --help.\n", error);
-        return EXIT_USAGE;
-    }
-    if (help) {
-        puts("usage: alps-bench-open [OPTION]...\n"
-             "Measures creating and opening heaps, and how much of a heap is management.\n");
-        bh_options_describe(options, stdout);
-        puts("\nExit status: 0 all well, 1 something went wrong, 2 wrong usage.");
-        return EXIT_PASS;
-    }
-    if (bh_writer_open(&writer, json_path, csv_path, stdout, &failed) != 0) {
-        fprintf(stderr, "alps-bench-open: %s: %s\n", failed, strerror(errno));
+    if (!common_parse(&program, argc, argv, &status))
+        return status;
+    if (!common_open(&program, &writer))
         return EXIT_FAIL;
-    }
-    snprintf(path, sizeof path, "/dev/shm/alps-bench-open-%ld", (long)getpid());
     const bh_field_t extra[] = {bh_count("rounds", rounds)};
-    bh_write_machine(&writer, "alps-bench-open", alps_version(), argc, argv, extra, 1);
-    return finish(&writer, run(&writer, heap_path == NULL ? path : heap_path));
+    bh_write_machine(&writer, program.name, alps_version(), argc, argv, extra, 1);
+    return finish(&writer, run(&writer, common_path(&program)));
 }

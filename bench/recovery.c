@@ -25,8 +25,6 @@
 static bh_list_t capacities = {4, {GIB, 16 * GIB, 128 * GIB, 1024 * GIB}};
 static bh_list_t block_counts = {5, {1000, 100000, 1000000, 1600000, 10000000}};
 static uint64_t block_size = 64, rounds = 5;
-static const char *heap_path, *json_path, *csv_path;
-static bool help;
 
 static const bh_option_t options[] = {
     {.name = "capacities",
@@ -59,27 +57,7 @@ static const bh_option_t options[] = {
      .help = "rounds, of which medians are taken (default 5)",
      .min = 1,
      .max = ROUNDS_MAX},
-    {.name = "heap",
-     .kind = BH_OPTION_TEXT,
-     .value = &heap_path,
-     .argument = "FILE",
-     .help = "the heap's file; must not exist (default in /dev/shm)"},
-    {.name = "json",
-     .kind = BH_OPTION_TEXT,
-     .value = &json_path,
-     .argument = "FILE",
-     .help = "write results as JSON lines, - for standard output"},
-    {.name = "csv",
-     .kind = BH_OPTION_TEXT,
-     .value = &csv_path,
-     .argument = "FILE",
-     .help = "write results as CSV, - for standard output"},
-    {.name = "help",
-     .letter = 'h',
-     .kind = BH_OPTION_FLAG,
-     .value = &help,
-     .help = "print this help"},
-    {.name = NULL},
+    COMMON_OPTIONS,
 };
 
 /* Between the processes of a round. */
@@ -255,36 +233,31 @@ static int run_case(bh_writer_t *writer, const char *path, uint64_t capacity, ui
     return 0;
 }
 
+static const struct program program = {
+    .name = "alps-bench-recovery",
+    .usage = "usage: alps-bench-recovery [OPTION]...\n"
+             "Measures recovery, bulk free and commit after a process was killed.\n",
+    .statuses = "\nExit status: 0 all well, 1 something went wrong, 2 wrong usage.",
+    .options = options,
+};
+
 int main(int argc, char **argv)
 {
-    char error[BH_ERROR_MAX], path[64];
-    const char *failed;
     bh_writer_t writer;
+    int status;
 
-    if (bh_options_parse(options, argc, argv, error) != 0) {
-        fprintf(stderr, "alps-bench-recovery: %s\nTry alps-bench-recovery --help.\n", error);
-        return EXIT_USAGE;
-    }
-    if (help) {
-        puts("usage: alps-bench-recovery [OPTION]...\n"
-             "Measures recovery, bulk free and commit after a process was killed.\n");
-        bh_options_describe(options, stdout);
-        puts("\nExit status: 0 all well, 1 something went wrong, 2 wrong usage.");
-        return EXIT_PASS;
-    }
-    if (bh_writer_open(&writer, json_path, csv_path, stdout, &failed) != 0) {
-        fprintf(stderr, "alps-bench-recovery: %s: %s\n", failed, strerror(errno));
+    if (!common_parse(&program, argc, argv, &status))
+        return status;
+    if (!common_open(&program, &writer))
         return EXIT_FAIL;
-    }
-    snprintf(path, sizeof path, "/dev/shm/alps-bench-recovery-%ld", (long)getpid());
+    const char *path = common_path(&program);
     const bh_field_t extra[] = {bh_count("block_size", block_size), bh_count("rounds", rounds)};
-    bh_write_machine(&writer, "alps-bench-recovery", alps_version(), argc, argv, extra, 2);
+    bh_write_machine(&writer, program.name, alps_version(), argc, argv, extra, 2);
     int result = 0;
     for (size_t c = 0; c < capacities.count && result == 0; c++)
         for (size_t n = 0; n < block_counts.count && result == 0; n++) {
-            const char *at = heap_path == NULL ? path : heap_path;
-            if (fits(at, capacities.items[c], block_counts.items[n]))
-                result = run_case(&writer, at, capacities.items[c], block_counts.items[n]);
+            if (fits(path, capacities.items[c], block_counts.items[n]))
+                result = run_case(&writer, path, capacities.items[c], block_counts.items[n]);
             else
                 fprintf(stderr,
                         "skipped: %" PRIu64 " blocks in %" PRIu64 " MiB: no room for them twice\n",

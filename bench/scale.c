@@ -34,8 +34,7 @@
 
 static bh_list_t node_counts = {5, {1, 16, 256, 1024, 4096}};
 static uint64_t ops = 64;
-static const char *profile = "cxl-switch", *heap_path, *json_path, *csv_path;
-static bool help;
+static const char *profile = "cxl-switch";
 
 static const bh_option_t options[] = {
     {.name = "nodes",
@@ -60,27 +59,7 @@ static const bh_option_t options[] = {
      .help = "small blocks of each node (default 64)",
      .min = 1,
      .max = OPS_MAX},
-    {.name = "heap",
-     .kind = BH_OPTION_TEXT,
-     .value = &heap_path,
-     .argument = "FILE",
-     .help = "the heap's file; must not exist (default in /dev/shm)"},
-    {.name = "json",
-     .kind = BH_OPTION_TEXT,
-     .value = &json_path,
-     .argument = "FILE",
-     .help = "write results as JSON lines, - for standard output"},
-    {.name = "csv",
-     .kind = BH_OPTION_TEXT,
-     .value = &csv_path,
-     .argument = "FILE",
-     .help = "write results as CSV, - for standard output"},
-    {.name = "help",
-     .letter = 'h',
-     .kind = BH_OPTION_FLAG,
-     .value = &help,
-     .help = "print this help"},
-    {.name = NULL},
+    COMMON_OPTIONS,
 };
 
 /* ---- what a node does ---- */
@@ -379,29 +358,28 @@ static bool allows(uint64_t count)
     return true;
 }
 
+static const struct program program = {
+    .name = "alps-bench-scale",
+    .usage =
+        "usage: alps-bench-scale [OPTION]...\n"
+        "Simulates nodes that share a heap on emulated memory, and says what their operations\n"
+        "take, and which part of the heap's tables takes most of it.\n",
+    .statuses =
+        "\nExit status: 0 all well, 1 something went wrong, 2 wrong usage, 77 this process may\n"
+        "not have as many files or mappings as the nodes need.",
+    .options = options,
+};
+
 int main(int argc, char **argv)
 {
-    char error[BH_ERROR_MAX], default_path[64];
-    const char *failed, *problem;
+    const char *problem;
     bh_writer_t writer;
+    int status;
 
-    if (bh_options_parse(options, argc, argv, error) != 0) {
-        fprintf(stderr, "alps-bench-scale: %s\nTry alps-bench-scale --help.\n", error);
-        return EXIT_USAGE;
-    }
-    if (help) {
-        puts(
-            "usage: alps-bench-scale [OPTION]...\n"
-            "Simulates nodes that share a heap on emulated memory, and says what their operations\n"
-            "take, and which part of the heap's tables takes most of it.\n");
-        bh_options_describe(options, stdout);
-        puts("\nExit status: 0 all well, 1 something went wrong, 2 wrong usage, 77 this process "
-             "may\n"
-             "not have as many files or mappings as the nodes need.");
-        return EXIT_PASS;
-    }
+    if (!common_parse(&program, argc, argv, &status))
+        return status;
     if ((problem = emu_launch_check(profile)) != NULL) {
-        fprintf(stderr, "alps-bench-scale: %s\n", problem);
+        fprintf(stderr, "%s: %s\n", program.name, problem);
         return EXIT_USAGE;
     }
     size_t left = 0;
@@ -410,16 +388,13 @@ int main(int argc, char **argv)
             node_counts.items[left++] = node_counts.items[i];
     if (left == 0)
         return EXIT_SKIPPED;
-    if (bh_writer_open(&writer, json_path, csv_path, stdout, &failed) != 0) {
-        fprintf(stderr, "alps-bench-scale: %s: %s\n", failed, strerror(errno));
+    if (!common_open(&program, &writer))
         return EXIT_FAIL;
-    }
-    snprintf(default_path, sizeof default_path, "/dev/shm/alps-bench-scale-%ld", (long)getpid());
-    path = heap_path == NULL ? default_path : heap_path;
+    path = common_path(&program);
     char emulation[256];
     snprintf(emulation, sizeof emulation, "virtual %s", profile);
     const bh_field_t extra[] = {bh_text("emulation", emulation), bh_count("ops_per_node", ops)};
-    bh_write_machine(&writer, "alps-bench-scale", alps_version(), argc, argv, extra, 2);
+    bh_write_machine(&writer, program.name, alps_version(), argc, argv, extra, 2);
     int result = 0;
     for (size_t i = 0; i < left && result == 0; i++) {
         node_count = (unsigned)node_counts.items[i];

@@ -67,7 +67,10 @@ static inline void heap_verify(alps_heap_t *heap, alps_ptr_t p)
 /* Takes a slot and a generation; makes room for them if there is none. */
 int heap_join(alps_heap_t *heap, bool permanent);
 
-/* Makes a handle, whose layout is open, one to allocate by. */
+/* A handle whose layout is open knows where the heap is, and has no slot yet. */
+void heap_mapped(alps_heap_t *heap);
+
+/* Makes it one to allocate by. */
 int heap_start(alps_heap_t *heap, bool permanent);
 
 /* Makes and opens a heap in memory of this process alone, which no other process sees; of its

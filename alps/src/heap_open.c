@@ -115,6 +115,14 @@ static uint64_t first_cursor(const struct layout *l, unsigned slot)
     return ((slot % zones) << l->zone_shift) + (chunk << l->chunk_shift);
 }
 
+void heap_mapped(alps_heap_t *heap)
+{
+    const struct layout *l = heap_layout(heap);
+    pthread_mutex_init(&heap->recovery, NULL);
+    heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
+    heap->instance.slot = l->instance_count;
+}
+
 int heap_start(alps_heap_t *heap, bool permanent)
 {
     struct layout *l = heap_layout(heap);
@@ -151,9 +159,7 @@ int alps_heap_open_files(const char *const *paths, unsigned count,
         free(heap);
         return rc;
     }
-    pthread_mutex_init(&heap->recovery, NULL);
-    heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
-    heap->instance.slot = l->instance_count;
+    heap_mapped(heap);
     rc = heap_place_add(heap);
     if (rc == 0 && !heap->readonly) {
         rc = heap_make_whole(heap);

@@ -27,9 +27,7 @@ int heap_private_open(const struct alps_create_options *options, void *hint, alp
         free(heap);
         return rc;
     }
-    pthread_mutex_init(&heap->recovery, NULL);
-    heap->base = (struct alps_heap_base){.base = l->region.base, .length = l->region.length};
-    heap->instance.slot = l->instance_count;
+    heap_mapped(heap);
     rc = heap_start(heap, false);
     if (rc != 0) {
         pthread_mutex_destroy(&heap->recovery);

@@ -220,12 +220,17 @@ static void *open_and_close(void *context)
     return NULL;
 }
 
-TEST(threads, open_and_close_handles_of_their_own)
+static void run_on_a_heap_that_grows(void *(*body)(void *))
 {
     struct shared shared = shared_make(64 * MIB, 256 * MIB, blocks_scaled(200));
     struct thread threads[THREADS];
-    run_threads(open_and_close, &shared, threads);
+    run_threads(body, &shared, threads);
     end_empty(&shared);
+}
+
+TEST(threads, open_and_close_handles_of_their_own)
+{
+    run_on_a_heap_that_grows(open_and_close);
 }
 
 /* One thread looks up the handle of an address while the others open and close theirs. */
@@ -243,10 +248,7 @@ static void *find_handles(void *context)
 
 TEST(threads, find_handles_while_others_come_and_go)
 {
-    struct shared shared = shared_make(64 * MIB, 256 * MIB, blocks_scaled(200));
-    struct thread threads[THREADS];
-    run_threads(find_handles, &shared, threads);
-    end_empty(&shared);
+    run_on_a_heap_that_grows(find_handles);
 }
 
 /* A heap that grows is opened at any time: a file is as long as its zones say. */
