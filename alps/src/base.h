@@ -69,6 +69,16 @@ static inline unsigned count_bits(uint64_t x)
 #endif
 }
 
+/* Between two looks at what another thread is about to change. */
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__("yield" ::: "memory");
+#endif
+}
+
 /* FNV-1a; tells apart and finds damage, no defence against malice. */
 static inline uint64_t hash_bytes(const void *data, size_t bytes)
 {

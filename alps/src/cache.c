@@ -860,8 +860,6 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
          zone++)
         spans += fam_load(&layout_zone(&instance->layout, zone)->spans);
     pool->keep_spans = min_u64(spans / 32, KEEP_SPANS_MAX);
-    if (!instance->layout.durable)
-        instance->reserve_max = pool->keep_spans;
     pthread_mutex_init(&pool->lock, NULL);
     cache_register_handlers();
     link_pool(pool);

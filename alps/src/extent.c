@@ -6,8 +6,8 @@
  * between any two steps the run of a claimed span is what follows it without a gap.
  *
  * Invariants
- *   E1 A SPAN_TAIL with distance d belongs to the run that starts d spans before; that span is
- *      SPAN_CLAIMED, SPAN_SLAB or SPAN_EXTENT.
+ *   E1 A SPAN_TAIL belongs to the nearest span before it that is none. That is SPAN_CLAIMED, or it
+ *      is SPAN_SLAB or SPAN_EXTENT, and the tail is one of those in E2.
  *   E2 A SPAN_SLAB or SPAN_EXTENT of n spans (record.length) is followed by n - 1 SPAN_TAIL spans
  *      with distances 1 .. n - 1.
  *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed, every span of a
@@ -16,13 +16,22 @@
  *      there.
  *   E5 record.incarnation of a first span is the one in its state word, and grows with each use.
  *
- * Concurrency: who moves the first span from SPAN_FREE, or an extent from SPAN_EXTENT, to
- * SPAN_CLAIMED by CAS owns the run until it stores the first span's next state (release).
+ * Concurrency: who moves the first span from SPAN_FREE, an extent from SPAN_EXTENT, or a run in
+ * reserve from SPAN_RESERVED, to SPAN_CLAIMED by CAS owns the run until it stores the first span's
+ * next state (release).
  *
- * An instance keeps some of what it frees in reserve: runs of spans that are each SPAN_CLAIMED for
- * itself, known in DRAM. A claim from there, and a release to there, takes stores alone. The
- * reserve is a 32nd of the heap at most; it goes back when the instance itself is short of memory,
- * when it trims, and when it closes.
+ * An instance keeps what it frees in reserve: claimed runs that it knows in DRAM, and whose first
+ * span says that anyone may take them (SPAN_RESERVED). Its own next claims come from there, by one
+ * CAS and a store for each tail that has another distance; the rest of a run stays, with a first
+ * span of its own. Runs next to each other are joined, when one comes, by a CAS and a store. Others
+ * take what is in reserve when they are short of memory; who finds that one has been taken forgets
+ * it. Each time in reserve has a number in the state word, so nobody takes a run for what it was
+ * when it started there before. The tails of claimed runs need not have the right distances, since
+ * nobody looks at them before the first span is that of a slab or an extent.
+ *
+ * Threads keep the runs that they free in shards, so that they rarely wait for each other, and
+ * arenas of different threads stay apart; a claim that finds nothing in its own looks into the
+ * others.
  *
  * Crash, allocation    seen as                        repaired by
  *   killed after
@@ -32,8 +41,8 @@
  * Crash, free
  *   SPAN_CLAIMED       freed                           heir: gives the rest back
  *   some tails free    freed                           the same
- * Crash, to the reserve, from the end of the run on, or from there, from its start on
- *   some spans         a run, and claimed spans after  heir: gives each back
+ *   SPAN_RESERVED      freed                           the same, unless others have taken it
+ * Crash, from the reserve, or joining there: claimed runs, each as long as its tails go on.
  *
  * Hints: an instance notes in DRAM which runs it gave back, and what was left of runs that it
  * found, and tries the shortest that is long enough; whether it is still free, the claim tells.
@@ -48,10 +57,16 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "error.h"
 
-#define AHEAD 256u /* spans looked at beyond those that are claimed, to be noted as free */
+#define LOCK_TRIES 256u   /* for a shard */
+#define RESERVE_MAX 8192u /* spans: 512 MiB */
+#define AHEAD 256u        /* spans looked at beyond those that are claimed, to be noted as free */
+
+/* Of the thread's shard, from 1 on; 0: none yet. No call finds it. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_shard;
 
 struct search {
     uint64_t count;
@@ -163,26 +178,39 @@ static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t 
     return rc;
 }
 
-/* From the state word of the span before, or of the span itself to that of the one before: a zone's
- * lie in a row. */
-static fam_word_t *next_state(const struct layout *l, uint64_t span, fam_word_t *state)
-{
-    return (span & (l->zone_spans - 1)) != 0 ? state + 1 : layout_state(l, span);
-}
-static fam_word_t *state_before(const struct layout *l, uint64_t span, fam_word_t *state)
-{
-    return (span & (l->zone_spans - 1)) != 0 ? state - 1 : layout_state(l, span - 1);
-}
-
 /* ---- the reserve and the hints ---- */
 
-static bool runs_lock(struct instance *instance)
+/* Few threads share one, so that they rarely meet. */
+static unsigned own_shard(void)
 {
-    return __atomic_exchange_n(&instance->runs_busy, 1, __ATOMIC_ACQUIRE) == 0; /* DRAM: */
+    static unsigned threads;
+    if (thread_shard == 0) {
+        unsigned number = __atomic_fetch_add(&threads, 1, __ATOMIC_RELAXED); /* DRAM: */
+        thread_shard = 1 + number % INSTANCE_SHARDS;
+    }
+    return thread_shard - 1;
 }
-static void runs_unlock(struct instance *instance)
+
+/* What it protects takes less than a microsecond; but who has it may have been stopped. */
+static bool shard_lock(struct instance_shard *shard)
 {
-    __atomic_store_n(&instance->runs_busy, 0, __ATOMIC_RELEASE); /* DRAM: */
+    for (unsigned tries = 0; tries < LOCK_TRIES; tries++) {
+        if (__atomic_exchange_n(&shard->busy, 1, __ATOMIC_ACQUIRE) == 0) /* DRAM: */
+            return true;
+        spin_pause();
+    }
+    return false;
+}
+static void shard_unlock(struct instance_shard *shard)
+{
+    __atomic_store_n(&shard->busy, 0, __ATOMIC_RELEASE); /* DRAM: */
+}
+
+/* The calling thread's shard, locked; NULL if there is none, or if it is busy. */
+static struct instance_shard *shard_get(const struct instance *instance)
+{
+    struct instance_shard *shard = instance->shards == NULL ? NULL : &instance->shards[own_shard()];
+    return shard != NULL && shard_lock(shard) ? shard : NULL;
 }
 
 static void runs_remove(struct instance_runs *r, unsigned i)
@@ -190,36 +218,37 @@ static void runs_remove(struct instance_runs *r, unsigned i)
     r->runs[i] = r->runs[--r->count];
 }
 
-/* Adds a run, joined with those next to it. Returns the shortest if there is no room for all, or
- * one of length 0. */
-static struct instance_run runs_add(struct instance_runs *r, uint64_t first, uint64_t length)
+static unsigned runs_shortest(const struct instance_runs *r)
 {
-    struct instance_run run = {first, length};
-    for (unsigned i = r->count; i-- > 0;) {
-        const struct instance_run *other = &r->runs[i];
-        if (other->first + other->length != run.first && run.first + run.length != other->first)
-            continue;
-        run.first = min_u64(run.first, other->first);
-        run.length += other->length;
-        runs_remove(r, i);
-    }
-    if (r->count < INSTANCE_RUNS) {
-        r->runs[r->count++] = run;
-        return (struct instance_run){0, 0};
-    }
     unsigned shortest = 0;
     for (unsigned i = 1; i < r->count; i++)
         if (r->runs[i].length < r->runs[shortest].length)
             shortest = i;
-    if (run.length <= r->runs[shortest].length)
-        return run;
-    struct instance_run dropped = r->runs[shortest];
-    r->runs[shortest] = run;
-    return dropped;
+    return shortest;
 }
 
-/* Removes what lies in a run. */
-static void runs_cut(struct instance_runs *r, uint64_t first, uint64_t length)
+/* Notes a run, joined with those next to it. If there is no room for all, the shortest is
+ * forgotten. */
+static void hints_add(struct instance_runs *r, uint64_t first, uint64_t length)
+{
+    for (unsigned i = r->count; i-- > 0;) {
+        const struct instance_run other = r->runs[i];
+        if (other.first + other.length != first && first + length != other.first)
+            continue;
+        first = min_u64(first, other.first);
+        length += other.length;
+        runs_remove(r, i);
+    }
+    const struct instance_run run = {.first = first, .length = length};
+    unsigned shortest;
+    if (r->count < INSTANCE_RUNS)
+        r->runs[r->count++] = run;
+    else if (r->runs[shortest = runs_shortest(r)].length < length)
+        r->runs[shortest] = run;
+}
+
+/* Forgets what lies in a run. */
+static void hints_cut(struct instance_runs *r, uint64_t first, uint64_t length)
 {
     for (unsigned i = r->count; i-- > 0;) {
         struct instance_run run = r->runs[i];
@@ -227,9 +256,9 @@ static void runs_cut(struct instance_runs *r, uint64_t first, uint64_t length)
             continue;
         runs_remove(r, i);
         if (run.first < first)
-            runs_add(r, run.first, first - run.first);
+            hints_add(r, run.first, first - run.first);
         if (run.first + run.length > first + length)
-            runs_add(r, first + length, run.first + run.length - first - length);
+            hints_add(r, first + length, run.first + run.length - first - length);
     }
 }
 
@@ -257,61 +286,144 @@ static unsigned runs_find(const struct layout *l, const struct instance_runs *r,
     return best;
 }
 
-/* Takes spans off the start of a run. */
-static uint64_t runs_take(struct instance_runs *r, unsigned i, uint64_t count)
+static void set_reserve_spans(struct instance_shard *shard, uint64_t spans)
 {
-    uint64_t first = r->runs[i].first;
-    r->runs[i].first += count;
-    r->runs[i].length -= count;
-    if (r->runs[i].length == 0)
-        runs_remove(r, i);
-    return first;
+    __atomic_store_n(&shard->reserve_spans, spans, __ATOMIC_RELAXED); /* DRAM: */
 }
 
-/* A run from the reserve, or from a hint that is still true. -ENOMEM if there is none. */
-static int claim_noted(struct instance *instance, const struct search *s, int node, uint64_t *first)
+/* Takes a run off the reserve, and gives its first span a state; false if others have taken it. */
+static bool reserve_take(const struct layout *l, struct instance_shard *shard, unsigned i,
+                         uint64_t state, struct instance_run *run)
 {
-    struct layout *l = &instance->layout;
-    struct instance_runs *reserve = &instance->reserve, *hints = &instance->hints;
-    if (s->modulus != 1 || s->backed_only || !runs_lock(instance))
-        return -ENOMEM;
-    int rc = -ENOMEM;
-    unsigned i = runs_find(l, reserve, s->count, node);
-    if (i < reserve->count) {
-        *first = runs_take(reserve, i, s->count);
-        instance->reserve_spans -= s->count;
-        rc = layout_back_spans(l, *first, s->count);
-        fam_word_t *state = layout_state(l, *first);
-        for (uint64_t k = 1; k < s->count && rc == 0; k++) {
-            state = next_state(l, *first + k, state);
-            fam_store_release(state, span_tail(k));
+    *run = shard->reserve.runs[i];
+    runs_remove(&shard->reserve, i);
+    set_reserve_spans(shard, shard->reserve_spans - run->length);
+    uint64_t expected = run->state;
+    return fam_cas(layout_state(l, run->first), &expected, state);
+}
+
+/* Puts a claimed run there. */
+static void reserve_put(const struct instance *instance, struct instance_shard *shard,
+                        struct instance_run run)
+{
+    /* Another number each time, in whichever shard: who finds an old one has an old idea of the
+     * run, too. */
+    uint64_t number = ++shard->number * INSTANCE_SHARDS + (uint64_t)(shard - instance->shards);
+    run.state = span_reserved(instance->owner, number);
+    fam_store_release(layout_state(&instance->layout, run.first), run.state);
+    shard->reserve.runs[shard->reserve.count++] = run;
+    set_reserve_spans(shard, shard->reserve_spans + run.length);
+}
+
+/* Puts a claimed run there, joined with those next to it. Returns the shortest, claimed, if there
+ * is no room for all, or one of length 0. */
+static struct instance_run reserve_add(const struct instance *instance,
+                                       struct instance_shard *shard, struct instance_run run)
+{
+    const struct layout *l = &instance->layout;
+    const uint64_t claimed = span_claimed(instance->owner);
+    struct instance_run other;
+    for (unsigned i = shard->reserve.count; i-- > 0;) {
+        const struct instance_run *near = &shard->reserve.runs[i];
+        if (near->first + near->length == run.first) {
+            if (!reserve_take(l, shard, i, claimed, &other))
+                continue;
+            fam_store_release(layout_state(l, run.first), span_tail(other.length));
+            other.tailed += other.tailed == other.length;
+            other.length += run.length;
+            run = other;
+        } else if (run.first + run.length == near->first) {
+            if (reserve_take(l, shard, i, span_tail(run.length), &other))
+                run.length += other.length;
         }
-        if (rc != 0)
-            unclaim(instance, *first, s->count);
     }
-    while (rc != 0 && (i = runs_find(l, hints, s->count, node)) < hints->count) {
-        struct instance_run run = hints->runs[i];
-        runs_remove(hints, i);
-        rc = claim_backed_run(instance, run.first, s->count);
+    other.length = 0;
+    if (shard->reserve.count == INSTANCE_RUNS) {
+        unsigned shortest = runs_shortest(&shard->reserve);
+        if (run.length <= shard->reserve.runs[shortest].length)
+            return run;
+        if (!reserve_take(l, shard, shortest, claimed, &other))
+            other.length = 0;
+    }
+    reserve_put(instance, shard, run);
+    return other;
+}
+
+/* A run from a shard's reserve. -ENOMEM if there is none. */
+static int claim_reserved(struct instance *instance, struct instance_shard *shard, uint64_t count,
+                          int node, uint64_t *first)
+{
+    const struct layout *l = &instance->layout;
+    struct instance_runs *reserve = &shard->reserve;
+    struct instance_run run;
+    unsigned i;
+    bool found = false;
+    if (__atomic_load_n(&shard->reserve_spans, __ATOMIC_RELAXED) < count || /* DRAM: */
+        !shard_lock(shard))
+        return -ENOMEM;
+    while (!found && (i = runs_find(l, reserve, count, node)) < reserve->count)
+        found = reserve_take(l, shard, i, span_claimed(instance->owner), &run);
+    if (found && run.length > count)
+        reserve_put(instance, shard,
+                    (struct instance_run){
+                        .first = run.first + count, .length = run.length - count, .tailed = 1});
+    shard_unlock(shard);
+    if (!found)
+        return -ENOMEM;
+    for (uint64_t k = run.tailed; k < count; k++)
+        fam_store_release(layout_state(l, run.first + k), span_tail(k));
+    *first = run.first;
+    return 0;
+}
+
+/* A run from one of a shard's hints that is still true. -ENOMEM if there is none. */
+static int claim_hinted(struct instance *instance, struct instance_shard *shard, uint64_t count,
+                        int node, uint64_t *first)
+{
+    struct instance_runs *hints = &shard->hints;
+    while (shard_lock(shard)) {
+        unsigned i = runs_find(&instance->layout, hints, count, node);
+        struct instance_run run = {.length = 0};
+        if (i < hints->count) {
+            run = hints->runs[i];
+            runs_remove(hints, i);
+            if (run.length > count)
+                hints_add(hints, run.first + count, run.length - count);
+        }
+        shard_unlock(shard);
+        if (run.length == 0)
+            break;
         *first = run.first;
-        if (rc == 0 && run.length != s->count)
-            runs_add(hints, run.first + s->count, run.length - s->count);
+        if (claim_backed_run(instance, run.first, count) == 0)
+            return 0;
     }
-    runs_unlock(instance);
-    return rc == 0 ? 0 : -ENOMEM;
+    return -ENOMEM;
+}
+
+/* A run that some thread knows of: from its own shard, if there is one. */
+static int claim_noted(struct instance *instance, uint64_t count, int node, uint64_t *first)
+{
+    int rc = -ENOMEM;
+    if (instance->shards == NULL)
+        return rc;
+    for (unsigned i = 0; i < INSTANCE_SHARDS && rc != 0; i++)
+        rc = claim_reserved(instance, &instance->shards[(own_shard() + i) % INSTANCE_SHARDS], count,
+                            node, first);
+    return rc == 0 ? 0 : claim_hinted(instance, &instance->shards[own_shard()], count, node, first);
 }
 
 /* Spans of a run that a search found were claimed: notes what is left of it. */
 static void note_rest(struct instance *instance, struct run run, uint64_t first, uint64_t count)
 {
-    if (!runs_lock(instance))
+    struct instance_shard *shard = shard_get(instance);
+    if (shard == NULL)
         return;
-    runs_cut(&instance->hints, run.first, run.end - run.first);
+    hints_cut(&shard->hints, run.first, run.end - run.first);
     if (run.first < first)
-        runs_add(&instance->hints, run.first, first - run.first);
+        hints_add(&shard->hints, run.first, first - run.first);
     if (first + count < run.end)
-        runs_add(&instance->hints, first + count, run.end - first - count);
-    runs_unlock(instance);
+        hints_add(&shard->hints, first + count, run.end - first - count);
+    shard_unlock(shard);
 }
 
 /* First-fit in one zone. */
@@ -426,7 +538,7 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
     if (count > l->span_count)
         return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
                          l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
-    int rc = claim_noted(instance, &s, node, first);
+    int rc = modulus == 1 ? claim_noted(instance, count, node, first) : -ENOMEM;
     if (rc == -ENOMEM)
         rc = search_zones(instance, &s, node, first);
     if (rc == -ENOMEM) {
@@ -439,7 +551,8 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
 uint64_t extent_claimed_length(const struct layout *layout, uint64_t first)
 {
     uint64_t count = 1;
-    while (layout_span_state(layout, first + count) == span_tail(count))
+    while (first + count < layout->span_count &&
+           span_kind(layout_span_state(layout, first + count)) == SPAN_TAIL)
         count++;
     return count;
 }
@@ -454,45 +567,97 @@ void extent_give_back(struct instance *instance, uint64_t first, uint64_t count)
     /* What was used last is warm, and filling from below keeps the rest of the heap whole. */
     if (first < __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED)) /* DRAM: */
         __atomic_store_n(&instance->cursor, first, __ATOMIC_RELAXED); /* DRAM: */
-    if (runs_lock(instance)) {
-        runs_add(&instance->hints, first, count);
-        runs_unlock(instance);
+    struct instance_shard *shard = shard_get(instance);
+    if (shard != NULL) {
+        hints_add(&shard->hints, first, count);
+        shard_unlock(shard);
     }
 }
 
 void extent_release(struct instance *instance, uint64_t first, uint64_t count)
 {
     const struct layout *l = &instance->layout;
-    struct instance_run rest = {first, count};
-    if (count <= instance->reserve_max && runs_lock(instance)) {
-        if (instance->reserve_spans + count <= instance->reserve_max) {
+    struct instance_run rest = {.first = first, .length = count, .tailed = count};
+    struct instance_shard *shard = count <= instance->reserve_max ? shard_get(instance) : NULL;
+    if (shard != NULL) {
+        if (shard->reserve_spans + count <= instance->reserve_max) {
             uint64_t last_zone = layout_zone_of(l, first + count - 1);
             for (uint64_t zone = layout_zone_of(l, first) + 1; zone <= last_zone; zone++)
                 instance_touch(instance, zone);
-            fam_word_t *state = layout_state(l, first + count - 1);
-            for (uint64_t i = count; i-- > 1;) {
-                fam_store_release(state, span_claimed(instance->owner));
-                state = state_before(l, first + i, state);
-            }
-            rest = runs_add(&instance->reserve, first, count);
-            instance->reserve_spans += count - rest.length;
+            rest = reserve_add(instance, shard, rest);
         }
-        runs_unlock(instance);
+        shard_unlock(shard);
     }
     if (rest.length != 0)
         extent_give_back(instance, rest.first, rest.length);
 }
 
+int extent_open(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    void *shards = mmap(NULL, INSTANCE_SHARDS * sizeof *instance->shards, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (shards == MAP_FAILED)
+        return error_set(ENOMEM, "no memory for this process's own book-keeping");
+    instance->shards = shards;
+    uint64_t spans = 0;
+    for (uint64_t zone = 0; zone < l->zone_count && spans < 16 * RESERVE_MAX; zone++)
+        spans += fam_load(&layout_zone(l, zone)->spans);
+    instance->reserve_max = l->durable ? 0 : min_u64(spans / 16, RESERVE_MAX);
+    return 0;
+}
+
+void extent_close(struct instance *instance)
+{
+    if (instance->shards != NULL)
+        munmap(instance->shards, INSTANCE_SHARDS * sizeof *instance->shards);
+    instance->shards = NULL;
+    instance->reserve_max = 0;
+}
+
+bool extent_take(struct instance *instance, uint64_t first, uint64_t state)
+{
+    uint64_t claimed = span_claimed(instance->owner);
+    if (!span_is_reserved(state))
+        return state == claimed;
+    instance_touch(instance, layout_zone_of(&instance->layout, first));
+    return fam_cas(layout_state(&instance->layout, first), &state, claimed);
+}
+
 void extent_shrink(struct instance *instance)
 {
-    while (!runs_lock(instance))
-        sched_yield();
-    struct instance_runs reserve = instance->reserve;
-    instance->reserve.count = 0;
-    instance->reserve_spans = 0;
-    runs_unlock(instance);
-    for (unsigned i = 0; i < reserve.count; i++)
-        extent_give_back(instance, reserve.runs[i].first, reserve.runs[i].length);
+    for (unsigned k = 0; k < INSTANCE_SHARDS && instance->shards != NULL; k++) {
+        struct instance_shard *shard = &instance->shards[k];
+        while (!shard_lock(shard))
+            sched_yield();
+        struct instance_runs reserve = shard->reserve;
+        shard->reserve.count = 0;
+        set_reserve_spans(shard, 0);
+        shard_unlock(shard);
+        for (unsigned i = 0; i < reserve.count; i++)
+            if (extent_take(instance, reserve.runs[i].first, reserve.runs[i].state))
+                extent_give_back(instance, reserve.runs[i].first, reserve.runs[i].length);
+    }
+}
+
+uint64_t extent_shrink_all(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t taken = 0;
+    if (instance_is_alone(instance))
+        return 0;
+    for (uint64_t zone = 0; zone < l->zone_count; zone++) {
+        uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
+        for (uint64_t span = first; span < end; span++) {
+            uint64_t state = layout_span_state(l, span);
+            if (!span_is_reserved(state) || !extent_take(instance, span, state))
+                continue;
+            uint64_t count = extent_claimed_length(l, span);
+            extent_give_back(instance, span, count);
+            taken += count;
+        }
+    }
+    return taken;
 }
 
 uint32_t extent_begin(struct instance *instance, uint64_t first, uint64_t count)

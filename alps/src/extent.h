@@ -4,6 +4,11 @@
 
 #include "instance.h"
 
+/* Makes place for what the instance's threads note of runs, and lets it go: before, and afterwards,
+ * there is no reserve. */
+int extent_open(struct instance *instance);
+void extent_close(struct instance *instance);
+
 #define EXTENT_MAX (LAYOUT_CAPACITY_MAX)
 
 /* Claims count free spans in a row for the instance, with memory behind them. modulus: the offset
@@ -24,6 +29,13 @@ void extent_give_back(struct instance *instance, uint64_t first, uint64_t count)
 
 /* Gives the reserve back. */
 void extent_shrink(struct instance *instance);
+
+/* Takes a run that starts at a claimed span, found in that state, for the instance alone. false if
+ * it is another one's, and not in reserve, or somebody else was faster. */
+bool extent_take(struct instance *instance, uint64_t first, uint64_t state);
+
+/* Gives back what any instance has in reserve; returns how many spans. */
+uint64_t extent_shrink_all(struct instance *instance);
 
 /* Number of spans in the run that starts at a claimed span, as far as it is still there. */
 uint64_t extent_claimed_length(const struct layout *layout, uint64_t first);

@@ -66,6 +66,8 @@ COLD static int alloc_when_short(alps_heap_t *heap, struct cache *cache, unsigne
     cache_shrink(cache);
     extent_shrink(&heap->instance);
     int rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
+    if (rc == -ENOMEM && extent_shrink_all(&heap->instance) != 0)
+        rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
     while (rc == -ENOMEM &&
            (extent_grow(&heap->instance, wanted) == 0 || extent_grow(&heap->instance, alone) == 0))
         rc = try_alloc(cache, set, class, size, alignment, intent, false, block);

@@ -108,6 +108,30 @@ static bool slab_wrong(const struct layout *l, uint64_t span, uint64_t state, st
     return false;
 }
 
+/* Whether a tail is part of a slab or an extent. */
+static bool is_inside(const struct layout *l, uint64_t span, uint64_t state)
+{
+    uint64_t distance = span_distance(state);
+    if (distance == 0 || distance > span)
+        return false;
+    enum span_kind kind = span_kind(layout_span_state(l, span - distance));
+    return (kind == SPAN_SLAB || kind == SPAN_EXTENT) &&
+           distance < extent_length(l, span - distance);
+}
+
+/* E1. A claimed run goes on as long as there are tails, whatever their distances. */
+static bool tail_wrong(const struct layout *l, uint64_t span, uint64_t state, struct finding *f)
+{
+    if (is_inside(l, span, state))
+        return false;
+    uint64_t before = span == 0 ? SPAN_FREE : layout_span_state(l, span - 1);
+    if (span_kind(before) == SPAN_CLAIMED ||
+        (span_kind(before) == SPAN_TAIL && !is_inside(l, span - 1, before)))
+        return false;
+    return wrong(f, "E1: span %llu is a tail, at distance %llu, of nothing that is there",
+                 (ull)span, (ull)span_distance(state));
+}
+
 /* Looks once at a span. */
 static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
 {
@@ -120,20 +144,8 @@ static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
                wrong(f, "E1: span %llu is free with state %llx", (ull)span, (ull)state);
     case SPAN_CLAIMED:
         return owner_wrong(l, span, state, f);
-    case SPAN_TAIL: {
-        uint64_t distance = span_distance(state);
-        if (distance == 0 || distance > span)
-            return wrong(f, "E1: span %llu is a tail at distance %llu", (ull)span, (ull)distance);
-        uint64_t head = layout_span_state(l, span - distance);
-        enum span_kind kind = span_kind(head);
-        if (kind != SPAN_CLAIMED && kind != SPAN_SLAB && kind != SPAN_EXTENT)
-            return wrong(f, "E1: span %llu is a tail of span %llu, which starts nothing", (ull)span,
-                         (ull)(span - distance));
-        if (kind != SPAN_CLAIMED && distance >= extent_length(l, span - distance))
-            return wrong(f, "E1: span %llu is a tail beyond the end of span %llu", (ull)span,
-                         (ull)(span - distance));
-        return false;
-    }
+    case SPAN_TAIL:
+        return tail_wrong(l, span, state, f);
     case SPAN_SLAB:
         return slab_wrong(l, span, state, f);
     case SPAN_EXTENT:

@@ -130,9 +130,13 @@ int heap_start(alps_heap_t *heap, bool permanent)
     if (rc != 0)
         return rc;
     heap->instance.cursor = first_cursor(l, heap->instance.slot);
-    rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);
-    if (rc != 0)
+    rc = extent_open(&heap->instance);
+    if (rc == 0)
+        rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);
+    if (rc != 0) {
+        extent_close(&heap->instance);
         instance_leave(&heap->instance, true);
+    }
     return rc;
 }
 
@@ -182,8 +186,6 @@ static bool give_back(alps_heap_t *heap)
 {
     struct instance *instance = &heap->instance;
     const struct layout *l = &instance->layout;
-    instance->reserve_max = 0;
-    extent_shrink(instance);
     bool carried = heap_settle(instance, NULL);
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
         if ((heap->touched[zone / 64] >> (zone % 64) & 1) != 0 && extent_zone_unused(l, zone))
@@ -202,7 +204,11 @@ int alps_heap_close(alps_heap_t *heap)
     if (!heap->readonly) {
         struct instance *instance = &heap->instance;
         cache_pool_close(&heap->pool);
-        bool carried = !instance_is_lost(instance) && give_back(heap);
+        bool lost = instance_is_lost(instance);
+        if (!lost)
+            extent_shrink(instance);
+        extent_close(instance);
+        bool carried = !lost && give_back(heap);
         instance_leave(instance, !carried);
     }
     heap_place_remove(heap);
@@ -295,6 +301,7 @@ int alps_heap_trim(alps_heap_t *heap)
     if (cache != NULL)
         cache_shrink(cache);
     extent_shrink(&heap->instance);
+    extent_shrink_all(&heap->instance);
     const struct layout *l = heap_layout(heap);
     for (uint64_t zone = 0; zone < l->zone_count; zone++)
         extent_trim(&heap->instance, zone);

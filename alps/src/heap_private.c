@@ -43,17 +43,18 @@ int heap_private_inherit(alps_heap_t *heap)
 {
     NOT_CANCELLED;
     struct instance *instance = &heap->instance;
-    const struct instance parent = *instance;
     if (!heap->pool.forked)
         return 0;
-    *instance = (struct instance){.layout = parent.layout,
-                                  .slot = parent.layout.instance_count,
-                                  .cursor = parent.cursor,
-                                  .reserve_max = parent.reserve_max};
+    extent_close(instance);
+    const struct instance parent = *instance;
+    *instance = (struct instance){
+        .layout = parent.layout, .slot = parent.layout.instance_count, .cursor = parent.cursor};
     for (size_t i = 0; i < sizeof heap->touched / sizeof heap->touched[0]; i++)
         heap->touched[i] = 0;
     pthread_mutex_init(&heap->recovery, NULL);
     int rc = heap_join(heap, false);
+    if (rc == 0)
+        rc = extent_open(instance);
     if (rc != 0)
         return rc;
     cache_pool_reopen(&heap->pool);

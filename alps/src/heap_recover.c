@@ -51,7 +51,8 @@ static bool settle_span(struct instance *instance, uint64_t span, uint64_t *span
     const struct layout *l = &instance->layout;
     uint64_t state = fam_load_acquire(layout_state(l, span));
     enum span_kind kind = span_kind(state);
-    if (kind == SPAN_CLAIMED && span_owner(state) == instance->owner) {
+    if (kind == SPAN_CLAIMED && span_owner(state) == instance->owner &&
+        extent_take(instance, span, state)) {
         uint64_t count = extent_claimed_length(l, span);
         extent_give_back(instance, span, count);
         *spans_freed += count;

@@ -341,6 +341,16 @@ unsigned instance_find_alive(struct instance *instance)
     return l->instance_count;
 }
 
+bool instance_is_alone(const struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    for (unsigned i = 0, end = layout_slots_used(l); i < end; i++)
+        if (i != instance->slot &&
+            slot_status(fam_load_acquire(layout_slot_state(l, i))) != SLOT_FREE)
+            return false;
+    return true;
+}
+
 int instance_declare_dead(struct instance *instance, unsigned number, uint64_t state)
 {
     if (number == instance->slot)

@@ -4,14 +4,27 @@
 
 #include "layout.h"
 
-/* Runs of spans, in DRAM; no two of a set overlap. */
-#define INSTANCE_RUNS 32u
+/* Runs of spans; no two of a set overlap. */
+#define INSTANCE_RUNS 64u
 struct instance_run {
     uint64_t first, length;
+    /* Of those in reserve: */
+    uint64_t state;  /* of the first span */
+    uint64_t tailed; /* spans from the first on that are its tails with the right distance */
 };
 struct instance_runs {
     unsigned count;
     struct instance_run runs[INSTANCE_RUNS];
+};
+
+/* What a few threads of an instance know of runs (extent.c), in DRAM. */
+#define INSTANCE_SHARDS 16u
+struct instance_shard {
+    _Alignas(LAYOUT_LINE) uint32_t busy; /* a thread is at work on it */
+    uint64_t number;                     /* of the run that came into the reserve last */
+    uint64_t reserve_spans;
+    struct instance_runs reserve;
+    struct instance_runs hints; /* that were free when we looked last */
 };
 
 struct instance {
@@ -22,13 +35,11 @@ struct instance {
     alps_gen_t number;         /* of the generation that it may begin */
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
-    uint64_t *touched;            /* DRAM copy of the slot's bitmap; NULL: look there */
-    uint32_t intents_taken;       /* DRAM: bit i: a thread uses intent i */
-    uint64_t cursor;              /* DRAM: span to look at first for a free one; a hint */
-    uint32_t runs_busy;           /* DRAM: a thread is at work on what follows (extent.c) */
-    struct instance_runs reserve; /* of spans in SPAN_CLAIMED, each for itself */
-    uint64_t reserve_spans, reserve_max;
-    struct instance_runs hints; /* that were free when we looked last */
+    uint64_t *touched;             /* DRAM copy of the slot's bitmap; NULL: look there */
+    uint32_t intents_taken;        /* DRAM: bit i: a thread uses intent i */
+    uint64_t cursor;               /* DRAM: span to look at first for a free one; a hint */
+    struct instance_shard *shards; /* DRAM: INSTANCE_SHARDS, or NULL */
+    uint64_t reserve_max;          /* spans in the reserve of each */
 };
 
 /* Takes a slot and, unless it is to be permanent, a number; what is allocated is permanent until
@@ -52,6 +63,9 @@ int instance_alive(struct instance *instance, unsigned slot);
 
 /* The first slot whose instance may be alive, here or elsewhere; instance_count: there is none. */
 unsigned instance_find_alive(struct instance *instance);
+
+/* Whether no other slot is in use. */
+bool instance_is_alone(const struct instance *instance);
 
 /* Takes the instance that has a slot in that state for dead from now on. 0 also if it is dead or
  * gone anyway; -EBUSY if it runs on this kernel and is alive. */

@@ -230,7 +230,8 @@ _Static_assert(sizeof(struct layout_released) == 1024, "");
 
 /* ---- the state word of a span ----
  * bits 0..2 kind, 3..9 class, 10..23 owner's slot + 1 or 0, 24..31 owner's incarnation (or flags if
- * there is no owner), 32..63 incarnation, or for SPAN_TAIL the distance to the first span. */
+ * there is no owner), 32..63 incarnation, or for SPAN_TAIL the distance to the first span. With
+ * SPAN_RESERVED bits 4..9 and 32..63 are a number that tells one time in reserve from another. */
 enum span_kind {
     SPAN_FREE = 0,    /* the whole word is 0 */
     SPAN_CLAIMED = 1, /* first span of a run in the making or being given back, by its owner */
@@ -241,6 +242,8 @@ enum span_kind {
 
 #define SPAN_OWNER_SHIFT 10u
 #define SPAN_OWNER_MASK ((uint64_t)0x3fffff << SPAN_OWNER_SHIFT)
+#define SPAN_RESERVED                                                                              \
+    ((uint64_t)1 << 3) /* claimed run: in its owner's reserve, for anyone to take */
 #define SPAN_HINTED ((uint64_t)1 << 24) /* unowned slab: a hint was left that it has free blocks */
 
 static inline enum span_kind span_kind(uint64_t state)
@@ -267,6 +270,14 @@ static inline uint64_t span_distance(uint64_t state)
 static inline uint64_t span_claimed(uint64_t owner)
 {
     return SPAN_CLAIMED | owner;
+}
+static inline uint64_t span_reserved(uint64_t owner, uint64_t number)
+{
+    return SPAN_CLAIMED | SPAN_RESERVED | owner | (number & 63) << 4 | number >> 6 << 32;
+}
+static inline bool span_is_reserved(uint64_t state)
+{
+    return span_kind(state) == SPAN_CLAIMED && (state & SPAN_RESERVED) != 0;
 }
 static inline uint64_t span_tail(uint64_t distance)
 {

@@ -90,6 +90,7 @@ TEST(capacity, what_one_handle_frees_another_gets)
     static const size_t sizes[] = {16, 200, 3000, 70000, 1000000};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct blocks blocks = {0};
+        CHECK_ERR(alps_heap_trim(b), 0); /* it may hold on to one slab of each class it used */
         size_t count = heap_fill(a, sizes[i], &blocks);
         CHECK_ERRNO(alps_malloc(b, 2 * MIB, ALPS_ANY_NODE), ENOMEM);
         heap_free_all(b, &blocks);
@@ -105,6 +106,41 @@ TEST(capacity, what_one_handle_frees_another_gets)
     CHECK_ERR(alps_heap_close(a), 0);
     blocks_check_heap(b);
     CHECK_ERR(alps_heap_close(b), 0);
+}
+
+/* Handles that have freed large blocks idle; the heap is one handle's if it needs it, and trimming
+ * reaches what they have. */
+TEST(capacity, what_idle_handles_have_freed_is_there_for_others)
+{
+    enum { HANDLES = 15 };
+    const char *path = test_heap_path();
+    heap_make(path, 128 * MIB, 0);
+    alps_heap_t *handles[HANDLES], *heap = heap_open(path);
+    for (unsigned i = 0; i < HANDLES; i++)
+        handles[i] = heap_open(path);
+    const uint64_t fresh = blocks_stats(heap).file_bytes;
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < HANDLES; i++) {
+            alps_ptr_t p = alps_malloc(handles[i], 7 * MIB, ALPS_ANY_NODE);
+            CHECK(p != ALPS_NULL);
+            memset(alps_deref(handles[i], p), 1, 7 * MIB);
+            CHECK_ERR(alps_free(handles[i], p), 0);
+        }
+        if (round == 0) {
+            CHECK_LE(fresh + 7 * MIB, blocks_stats(heap).file_bytes);
+            CHECK_ERR(alps_heap_trim(heap), 0);
+            CHECK_LE(blocks_stats(heap).file_bytes, fresh + 6 * MIB);
+            continue;
+        }
+        alps_ptr_t p = alps_malloc(heap, 115 * MIB, ALPS_ANY_NODE);
+        CHECK(p != ALPS_NULL);
+        blocks_check_heap(heap);
+        CHECK_ERR(alps_free(heap, p), 0);
+    }
+    for (unsigned i = 0; i < HANDLES; i++)
+        CHECK_ERR(alps_heap_close(handles[i]), 0);
+    blocks_check_heap(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
 }
 
 /* ---- growth ---- */

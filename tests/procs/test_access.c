@@ -201,6 +201,27 @@ static void fill_slabs(struct run *r)
     CHECK_ERR(alps_heap_trim(r->heap), 0);
 }
 
+/* Runs come into the reserve, are joined and cut there, and taken by another instance, which the
+ * owner finds out. */
+static void keep_in_reserve(struct run *r)
+{
+    static const unsigned order[] = {0, 2, 1};
+    unsigned cells[4];
+    r->heap->instance.reserve_max = 100;
+    for (unsigned i = 0; i < 4; i++)
+        cells[i] = get(r, r->heap, 500000);
+    for (unsigned i = 0; i < 3; i++)
+        put(r, r->heap, cells[order[i]]);
+    cells[0] = get(r, r->heap, 900000);
+    cells[1] = get(r, r->heap, 500000);
+    put(r, r->heap, cells[0]);
+    CHECK_ERR(alps_heap_trim(r->second), 0);
+    cells[0] = get(r, r->heap, 600000);
+    for (unsigned i = 0; i < 4; i++)
+        if (i != 2)
+            put(r, r->heap, cells[i]);
+}
+
 /* In slabs of permanent blocks, which others may allocate from later. */
 static const size_t shared_sizes[] = {64, 80, 96, 112, 128, 144};
 
@@ -271,6 +292,7 @@ static void script(void *context)
     free_of_others(r, SURVIVOR, false);
     free_of_others(r, TO_COMMIT, false);
     fill_slabs(r);
+    keep_in_reserve(r);
     publish(r);
     set_root(r, r->word);
     set_root(r, r->word + 64);

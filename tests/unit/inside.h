@@ -52,4 +52,11 @@ static inline uint64_t inside_state(alps_heap_t *heap, uint64_t span)
     return fam_load(layout_state(heap_layout(heap), span));
 }
 
+/* Has the instance search for spans. */
+static inline void inside_forget_hints(alps_heap_t *heap)
+{
+    for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
+        heap->instance.shards[i].hints.count = 0;
+}
+
 #endif

@@ -1,6 +1,9 @@
 /* The extent layer: runs of spans. */
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "inside.h"
@@ -68,7 +71,7 @@ TEST(extent, a_run_crosses_zones)
     /* Also when no zone alone is free from its start. */
     uint64_t single[8];
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
-        heap->instance.hints.count = 0;
+        inside_forget_hints(heap);
         heap->instance.cursor = zone << l->zone_shift;
         single[zone] = claim(heap, 1, 1);
         CHECK_EQ(single[zone], zone << l->zone_shift);
@@ -81,20 +84,46 @@ TEST(extent, a_run_crosses_zones)
     inside_check(heap);
 }
 
-/* Spans in reserve: each is claimed for itself, and they are in no two runs. */
+static unsigned reserved_runs(const alps_heap_t *heap)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
+        count += heap->instance.shards[i].reserve.count;
+    return count;
+}
+
+/* Spans in reserve, of which others have taken none: a run is claimed, followed by tails, the first
+ * ones of which are its own; and they are in no two runs. */
 static uint64_t reserved_spans(alps_heap_t *heap)
 {
+    const struct layout *l = heap_layout(heap);
     const struct instance *self = &heap->instance;
+    bool *seen = calloc(l->span_count, sizeof *seen);
     uint64_t count = 0;
-    for (unsigned i = 0; i < self->reserve.count; i++)
-        for (uint64_t k = 0; k < self->reserve.runs[i].length; k++, count++) {
-            uint64_t span = self->reserve.runs[i].first + k;
-            CHECK_EQ(inside_state(heap, span), span_claimed(self->owner));
-            for (unsigned j = 0; j < i; j++)
-                CHECK_LE(self->reserve.runs[j].length, span - self->reserve.runs[j].first);
+    for (unsigned s = 0; s < INSTANCE_SHARDS; s++) {
+        const struct instance_shard *shard = &self->shards[s];
+        uint64_t here = 0;
+        for (unsigned i = 0; i < shard->reserve.count; i++) {
+            const struct instance_run *run = &shard->reserve.runs[i];
+            CHECK_EQ(inside_state(heap, run->first), run->state);
+            CHECK(span_is_reserved(run->state));
+            CHECK_EQ(span_owner(run->state), self->owner);
+            CHECK_EQ(extent_claimed_length(l, run->first), run->length);
+            CHECK_LE(1, run->tailed);
+            CHECK_LE(run->tailed, run->length);
+            for (uint64_t k = 0; k < run->length; k++) {
+                CHECK(!seen[run->first + k]);
+                seen[run->first + k] = true;
+                if (k != 0 && k < run->tailed)
+                    CHECK_EQ(inside_state(heap, run->first + k), span_tail(k));
+            }
+            here += run->length;
         }
-    CHECK_EQ(count, self->reserve_spans);
-    CHECK_LE(count, self->reserve_max);
+        CHECK_EQ(here, shard->reserve_spans);
+        CHECK_LE(here, self->reserve_max);
+        count += here;
+    }
+    free(seen);
     return count;
 }
 
@@ -115,7 +144,7 @@ TEST(extent, what_is_released_stays_in_reserve_until_it_is_shrunk)
     CHECK_EQ(extent_claimed_length(heap_layout(heap), first), 4);
     CHECK_EQ(reserved_spans(heap), 6);
     extent_release(self, first, 4);
-    CHECK_EQ(self->reserve.count, 1);
+    CHECK_EQ(reserved_runs(heap), 1);
     CHECK_EQ(reserved_spans(heap), 10);
 
     /* What is more than the reserve may have is free at once. */
@@ -138,7 +167,7 @@ TEST(extent, the_reserve_keeps_the_longest_runs)
 {
     alps_heap_t *heap = small_heap();
     struct instance *self = &heap->instance;
-    enum { RUNS = INSTANCE_RUNS + 6 };
+    enum { RUNS = INSTANCE_RUNS + 20 };
     uint64_t all = free_spans(heap), firsts[RUNS], between[RUNS];
     for (unsigned i = 0; i < RUNS; i++) {
         firsts[i] = claim(heap, 1 + i % 7, 1);
@@ -147,10 +176,11 @@ TEST(extent, the_reserve_keeps_the_longest_runs)
     self->reserve_max = 400;
     for (unsigned i = 0; i < RUNS; i++)
         extent_release(self, firsts[i], 1 + i % 7);
-    CHECK_EQ(self->reserve.count, INSTANCE_RUNS);
+    CHECK_EQ(reserved_runs(heap), INSTANCE_RUNS);
     uint64_t shortest = 400, longest = 0;
-    for (unsigned i = 0; i < INSTANCE_RUNS; i++)
-        shortest = min_u64(shortest, self->reserve.runs[i].length);
+    for (unsigned s = 0; s < INSTANCE_SHARDS; s++)
+        for (unsigned i = 0; i < self->shards[s].reserve.count; i++)
+            shortest = min_u64(shortest, self->shards[s].reserve.runs[i].length);
     for (unsigned i = 0; i < RUNS; i++)
         if (inside_state(heap, firsts[i]) == SPAN_FREE)
             longest = max_u64(longest, 1 + i % 7);
@@ -162,6 +192,166 @@ TEST(extent, the_reserve_keeps_the_longest_runs)
         extent_release(self, between[i], 1);
     CHECK_EQ(reserved_spans(heap) + free_spans(heap), all);
     CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+TEST(extent, a_run_in_reserve_is_cut_and_joined)
+{
+    alps_heap_t *heap = small_heap();
+    struct instance *self = &heap->instance;
+    uint64_t all = free_spans(heap), first = claim(heap, 12, 1), b = claim(heap, 5, 1);
+    uint64_t c = claim(heap, 3, 1), fixed = claim(heap, 1, 1);
+    self->reserve_max = 400;
+    CHECK_EQ(b, first + 12);
+    CHECK_EQ(c, b + 5);
+    /* To the left, to the right, and between two. */
+    extent_release(self, first, 12);
+    extent_release(self, c, 3);
+    CHECK_EQ(reserved_runs(heap), 2);
+    extent_release(self, b, 5);
+    CHECK_EQ(reserved_runs(heap), 1);
+    CHECK_EQ(reserved_spans(heap), 20);
+    inside_check(heap);
+    /* Over the borders of what came together, and out of the middle of it. */
+    CHECK_EQ(claim(heap, 14, 1), first);
+    CHECK_EQ(extent_claimed_length(heap_layout(heap), first), 14);
+    for (uint64_t k = 1; k < 14; k++)
+        CHECK_EQ(inside_state(heap, first + k), span_tail(k));
+    CHECK_EQ(claim(heap, 4, 1), first + 14);
+    for (uint64_t k = 1; k < 4; k++)
+        CHECK_EQ(inside_state(heap, first + 14 + k), span_tail(k));
+    CHECK_EQ(reserved_spans(heap), 2);
+    inside_check(heap);
+    extent_release(self, first, 14);
+    extent_release(self, first + 14, 4);
+    extent_release(self, fixed, 1);
+    extent_shrink(self);
+    CHECK_EQ(free_spans(heap), all);
+}
+
+TEST(extent, others_may_take_what_is_in_reserve)
+{
+    alps_heap_t *heap = small_heap();
+    alps_heap_t *other = inside_open(heap_name(heap), 0);
+    struct instance *self = &heap->instance;
+    uint64_t all = free_spans(heap), count = heap_layout(heap)->zone_spans + 7, first;
+    self->reserve_max = 400;
+    extent_release(self, claim(heap, count, 1), count);
+    CHECK_EQ(reserved_spans(heap), count);
+    CHECK_EQ(extent_claim(&other->instance, all - 1, 1, ALPS_ANY_NODE, &first), -ENOMEM);
+    CHECK_EQ(extent_shrink_all(&other->instance), count);
+    CHECK_EQ(extent_shrink_all(&other->instance), 0);
+    CHECK_EQ(free_spans(heap), all);
+    first = claim(other, all - 1, 1);
+    /* What is noted of it is not true any more. */
+    uint64_t second;
+    CHECK_EQ(extent_claim(self, 2, 1, ALPS_ANY_NODE, &second), -ENOMEM);
+    CHECK_EQ(reserved_runs(heap), 0);
+    extent_give_back(&other->instance, first, all - 1);
+    inside_check(heap);
+}
+
+/* Several instances on a heap that is too small for them, by one thread or by several: nobody gets
+ * what another one has. */
+enum { RIVALS = 3, RIVAL_RUNS = 40 };
+struct rival {
+    alps_heap_t *heap;
+    uint8_t *taken; /* by span */
+    struct test_rng rng;
+    uint64_t firsts[RIVAL_RUNS], counts[RIVAL_RUNS];
+    unsigned held;
+};
+
+static void rival_mark(struct rival *r, uint64_t first, uint64_t count, uint8_t before)
+{
+    for (uint64_t k = 0; k < count; k++)
+        CHECK_EQ(__atomic_exchange_n(&r->taken[first + k], !before, __ATOMIC_RELAXED), before);
+}
+
+static void rival_release(struct rival *r)
+{
+    unsigned k = (unsigned)test_rng_below(&r->rng, r->held);
+    rival_mark(r, r->firsts[k], r->counts[k], 1);
+    extent_release(&r->heap->instance, r->firsts[k], r->counts[k]);
+    r->held--;
+    r->firsts[k] = r->firsts[r->held];
+    r->counts[k] = r->counts[r->held];
+}
+
+static void rival_step(struct rival *r)
+{
+    struct instance *self = &r->heap->instance;
+    uint64_t count = 1 + test_rng_below(&r->rng, 30), first;
+    if (r->held == RIVAL_RUNS || (r->held != 0 && test_rng_below(&r->rng, 2) == 0)) {
+        rival_release(r);
+    } else if (extent_claim(self, count, 1, ALPS_ANY_NODE, &first) == 0) {
+        rival_mark(r, first, count, 0);
+        r->firsts[r->held] = first;
+        r->counts[r->held++] = count;
+    } else if (test_rng_below(&r->rng, 4) == 0) {
+        extent_shrink(self);
+    } else {
+        extent_shrink_all(self);
+    }
+}
+
+static void rivals_open(struct rival *rivals, alps_heap_t *heap)
+{
+    uint8_t *taken = calloc(heap_layout(heap)->span_count, 1);
+    for (unsigned i = 0; i < RIVALS; i++) {
+        rivals[i] = (struct rival){.taken = taken, .rng = test_rng(i)};
+        rivals[i].heap = i == 0 ? heap : inside_open(heap_name(heap), 0);
+        rivals[i].heap->instance.reserve_max = 100;
+    }
+}
+
+static void rivals_close(struct rival *rivals, uint64_t all)
+{
+    alps_heap_t *heap = rivals[0].heap;
+    for (unsigned i = 0; i < RIVALS; i++) {
+        while (rivals[i].held != 0)
+            rival_release(&rivals[i]);
+        extent_shrink(&rivals[i].heap->instance);
+    }
+    inside_check(heap);
+    CHECK_EQ(free_spans(heap), all);
+    free(rivals[0].taken);
+    for (unsigned i = 0; i < RIVALS; i++)
+        CHECK_ERR(alps_heap_close(rivals[i].heap), 0);
+}
+
+TEST(extent, rivals_by_turns)
+{
+    alps_heap_t *heap = small_heap();
+    uint64_t all = free_spans(heap);
+    struct rival rivals[RIVALS];
+    rivals_open(rivals, heap);
+    for (unsigned i = 0; i < 60000; i++) {
+        rival_step(&rivals[test_rng_below(&rivals[0].rng, RIVALS)]);
+        if (i % 1000 == 0)
+            inside_check(heap);
+    }
+    rivals_close(rivals, all);
+}
+
+static void *rival_live(void *argument)
+{
+    for (unsigned i = 0; i < 30000; i++)
+        rival_step(argument);
+    return NULL;
+}
+
+TEST(extent, rivals_at_a_time)
+{
+    alps_heap_t *heap = small_heap();
+    uint64_t all = free_spans(heap);
+    struct rival rivals[RIVALS];
+    pthread_t threads[RIVALS];
+    rivals_open(rivals, heap);
+    for (unsigned i = 0; i < RIVALS; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, rival_live, &rivals[i]), 0);
+    for (unsigned i = 0; i < RIVALS; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    rivals_close(rivals, all);
 }
 
 static void reserve_and_die(void *context)

@@ -198,7 +198,7 @@ TEST(fam, a_span_taken_while_a_search_looks_at_it_does_not_make_its_zone_full)
     alps_heap_t *heap = inside_open(path, 0);
     struct intruder i = {.heap = inside_open(path, 0)};
     CHECK_NE(alps_malloc(heap, MIB, ALPS_ANY_NODE), ALPS_NULL);
-    heap->instance.hints.count = 0; /* has to search */
+    inside_forget_hints(heap);
     i.heap->instance.cursor = heap->instance.cursor;
     i.state = &layout_state(heap_layout(heap), heap->instance.cursor)->raw;
     alps_fam_set_hook(intrude, &i);
