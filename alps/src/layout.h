@@ -21,7 +21,7 @@
 
 #define LAYOUT_MAGIC UINT64_C(0x0a70616568737061)      /* "apsheap\n" */
 #define LAYOUT_PART_MAGIC UINT64_C(0x0a74726170737061) /* "apspart\n" */
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 #define LAYOUT_BYTE_ORDER 0x01020304u
 
 #define SPAN_SHIFT 16u
