@@ -587,9 +587,12 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
         return error_set(EUCLEAN, "%s: damaged: extent at span %llu has no good length",
                          l->region.files[0].path, (unsigned long long)first);
     }
-    if ((span_kind(state) == SPAN_FREE || span_kind(state) == SPAN_CLAIMED) &&
-        layout_span_known(l, span)) {
+    /* A tail of a claimed run may have the distance of what it was before. */
+    const bool in_use = (span_kind(state) == SPAN_SLAB || span_kind(state) == SPAN_EXTENT) &&
+                        span - first < extent_length(l, first);
+    if (!in_use && layout_span_known(l, span)) {
         /* Nothing is there any more, or yet: was there a block? */
+        first = span;
         state = fam_load(&layout_record(l, span)->last_state);
         if (span_kind(state) == SPAN_TAIL && span_distance(state) <= span) {
             first = span - span_distance(state);
