@@ -169,7 +169,7 @@ static int open_or_create_file(const char *path, uint64_t size)
     if (rc == -ENOENT && (rc = create_file(path, size)) == 0)
         rc = open_file(path);
     /* Somebody may be creating it. */
-    for (unsigned ms = 0; rc == -EMEDIUMTYPE && ms < 100; ms++) {
+    for (unsigned ms = 0; (rc == -EMEDIUMTYPE || rc == -EBUSY) && ms < 100; ms++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         rc = open_file(path);
     }

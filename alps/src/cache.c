@@ -395,6 +395,10 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
 static void put_into_full(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_bin *bin = slab->bin;
+    if (!cache->frees) {
+        let_go(cache, slab);
+        return;
+    }
     while (list_is_long(cache, &bin->full, slab->class)) {
         struct cache_slab *oldest = bin->full.first;
         list_remove(cache, oldest);
@@ -613,6 +617,7 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     /* Beyond that, freeing by R is cheaper than holding it for a moment. */
     if (list_is_long(cache, &bin->partial, class) || !slab_own(cache->pool->instance, span, state))
         return NULL;
+    cache->frees = true;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
     if (slab == NULL)
         return NULL;
@@ -719,6 +724,7 @@ void cache_thread_end(void)
     }
     alps_fast_thread_0 = (struct alps_fast_thread){.handle = CACHE_NO_HANDLE};
     pthread_mutex_unlock(&pools_lock);
+    extent_thread_end();
 }
 
 static void at_thread_exit(void *unused)

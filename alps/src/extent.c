@@ -30,8 +30,8 @@
  * nobody looks at them before the first span is that of a slab or an extent.
  *
  * Threads keep the runs that they free in shards, so that they rarely wait for each other, and
- * arenas of different threads stay apart; a claim that finds nothing in its own looks into the
- * others.
+ * large blocks of different threads stay apart. A new thread takes over the shard of one that has
+ * ended, and what is in a shard of which nothing is claimed is everybody's.
  *
  * Crash, allocation    seen as                        repaired by
  *   killed after
@@ -61,9 +61,9 @@
 
 #include "error.h"
 
-#define LOCK_TRIES 256u   /* for a shard */
-#define RESERVE_MAX 8192u /* spans: 512 MiB */
-#define AHEAD 256u        /* spans looked at beyond those that are claimed, to be noted as free */
+#define LOCK_TRIES 256u    /* for a shard */
+#define RESERVE_MAX 16384u /* spans: 1 GiB */
+#define AHEAD 256u         /* spans looked at beyond those that are claimed, to be noted as free */
 
 /* Of the thread's shard, from 1 on; 0: none yet. No call finds it. */
 static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_shard;
@@ -180,15 +180,34 @@ static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t 
 
 /* ---- the reserve and the hints ---- */
 
-/* Few threads share one, so that they rarely meet. */
+static unsigned users[INSTANCE_SHARDS]; /* threads of this process that have a shard */
+
+static unsigned shard_users(unsigned shard)
+{
+    return __atomic_load_n(&users[shard], __ATOMIC_RELAXED); /* DRAM: */
+}
+
+/* The one that the fewest threads have, so that they rarely meet. */
 static unsigned own_shard(void)
 {
-    static unsigned threads;
-    if (thread_shard == 0) {
-        unsigned number = __atomic_fetch_add(&threads, 1, __ATOMIC_RELAXED); /* DRAM: */
-        thread_shard = 1 + number % INSTANCE_SHARDS;
-    }
-    return thread_shard - 1;
+    if (thread_shard != 0)
+        return thread_shard - 1;
+    unsigned best = 0, least = shard_users(0);
+    for (unsigned i = 1; i < INSTANCE_SHARDS && least != 0; i++)
+        if (shard_users(i) < least) {
+            best = i;
+            least = shard_users(i);
+        }
+    __atomic_fetch_add(&users[best], 1, __ATOMIC_RELAXED); /* DRAM: */
+    thread_shard = best + 1;
+    return best;
+}
+
+void extent_thread_end(void)
+{
+    if (thread_shard != 0)
+        __atomic_fetch_sub(&users[thread_shard - 1], 1, __ATOMIC_RELAXED); /* DRAM: */
+    thread_shard = 0;
 }
 
 /* What it protects takes less than a microsecond; but who has it may have been stopped. */
@@ -400,16 +419,29 @@ static int claim_hinted(struct instance *instance, struct instance_shard *shard,
     return -ENOMEM;
 }
 
-/* A run that some thread knows of: from its own shard, if there is one. */
+static uint64_t count_claims(const struct instance_shard *shard)
+{
+    return __atomic_load_n(&shard->claims, __ATOMIC_RELAXED); /* DRAM: */
+}
+
+/* A run that the thread knows of, or one in reserve where nobody has claimed anything since this
+ * thread last looked there: of threads that have ended, or free more than they allocate. In what
+ * other threads use, its blocks would part runs that belong together. */
 static int claim_noted(struct instance *instance, uint64_t count, int node, uint64_t *first)
 {
-    int rc = -ENOMEM;
     if (instance->shards == NULL)
-        return rc;
-    for (unsigned i = 0; i < INSTANCE_SHARDS && rc != 0; i++)
-        rc = claim_reserved(instance, &instance->shards[(own_shard() + i) % INSTANCE_SHARDS], count,
-                            node, first);
-    return rc == 0 ? 0 : claim_hinted(instance, &instance->shards[own_shard()], count, node, first);
+        return -ENOMEM;
+    struct instance_shard *own = &instance->shards[own_shard()];
+    __atomic_store_n(&own->claims, count_claims(own) + 1, __ATOMIC_RELAXED); /* DRAM: */
+    int rc = claim_reserved(instance, own, count, node, first);
+    for (unsigned i = 0; i < INSTANCE_SHARDS && rc != 0; i++) {
+        struct instance_shard *shard = &instance->shards[i];
+        uint64_t claims = count_claims(shard);
+        uint64_t before = __atomic_exchange_n(&own->seen[i], claims, __ATOMIC_RELAXED); /* DRAM: */
+        if (before == claims)
+            rc = claim_reserved(instance, shard, count, node, first);
+    }
+    return rc == 0 ? 0 : claim_hinted(instance, own, count, node, first);
 }
 
 /* Spans of a run that a search found were claimed: notes what is left of it. */
@@ -601,9 +633,9 @@ int extent_open(struct instance *instance)
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     instance->shards = shards;
     uint64_t spans = 0;
-    for (uint64_t zone = 0; zone < l->zone_count && spans < 16 * RESERVE_MAX; zone++)
+    for (uint64_t zone = 0; zone < l->zone_count && spans < 8 * RESERVE_MAX; zone++)
         spans += fam_load(&layout_zone(l, zone)->spans);
-    instance->reserve_max = l->durable ? 0 : min_u64(spans / 16, RESERVE_MAX);
+    instance->reserve_max = l->durable ? 0 : min_u64(spans / 8, RESERVE_MAX);
     return 0;
 }
 

@@ -9,6 +9,9 @@
 int extent_open(struct instance *instance);
 void extent_close(struct instance *instance);
 
+/* What the calling thread has in reserve is another one's from now on. */
+void extent_thread_end(void);
+
 #define EXTENT_MAX (LAYOUT_CAPACITY_MAX)
 
 /* Claims count free spans in a row for the instance, with memory behind them. modulus: the offset

@@ -17,9 +17,8 @@ if grep -q '^power\.' <<<"$("$test" --list)"; then
     try 'power.a_failure_at_any*' ALPS_POWER_RUNS=60
     try 'power.a_failure_at_any*' ALPS_POWER_RUNS=600
 else
-    try 'access.a_free*'
+    try 'access.a_*'
     try 'access.killed_at_each_change'
-    try 'access.a_bulk*'
     try 'access.killed_at_each_change_of_a_recovery'
     try 'access.halted*'
     try 'access.killed_at_each_change' ALPS_TEST_EVERY_ACCESS=1

@@ -82,6 +82,7 @@ struct made {
 static struct made make_slab(size_t size)
 {
     struct made m = {.heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0)};
+    m.heap->instance.reserve_max = 0; /* what is given back is free */
     m.l = heap_layout(m.heap);
     m.class = slab_class_of(size);
     CHECK_ERR(slab_create(&m.heap->instance, m.class, ALPS_ANY_NODE, &m.span), 0);

@@ -188,8 +188,9 @@ ALPS_API int alps_heap_destroy(const char *path);
  * error and does nothing. Errors: ENOMEM beyond the capacity, or nothing left behind the file. */
 ALPS_API int alps_heap_grow(alps_heap_t *heap, uint64_t size);
 
-/* Gives free memory back to the file system. It is taken again when needed. Open handles do this
- * for zones they find wholly free when they close. */
+/* Gives free memory back to the file system, with what open handles, of whichever process, keep for
+ * their next large blocks. It is taken again when needed. Open handles do this for zones they find
+ * wholly free when they close. */
 ALPS_API int alps_heap_trim(alps_heap_t *heap);
 
 /* ---- allocating ---------------------------------------------------------------------------- */
