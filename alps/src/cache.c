@@ -27,6 +27,9 @@
  * blocks are free, as a rule. Only if none is, it goes to the full list, and the next free moves it
  * back. A slab that has become empty goes back at once, unless it is allocated from.
  *
+ * A thread that has not freed anything yet may be one that allocates for others: it lets go of full
+ * slabs. Who frees a block there holds the slab then, and frees the others by stores alone.
+ *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
  */
@@ -391,7 +394,8 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
     slab_release(cache->pool->instance, slab->span, slab->class, used < cache_class(slab)->blocks);
 }
 
-/* Puts a held slab, not in a list, at the end of one; makes room there before. */
+/* Puts a held slab, not in a list, at the end of one; makes room there before. A full one is let go
+ * if the thread frees nothing. */
 static void put_into_full(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_bin *bin = slab->bin;
@@ -796,8 +800,11 @@ struct cache *cache_get_slow(struct cache_pool *pool)
     for (struct cache *c = pool->caches; c != NULL && cache == NULL; c = c->next)
         if (c->thread == 0)
             spare = c;
-    if (cache == NULL)
+    if (cache == NULL) {
         cache = spare != NULL ? spare : cache_new(pool);
+        if (cache != NULL)
+            cache->frees = false;
+    }
     if (cache != NULL) {
         cache->thread = thread_identity;
         cache->tls = &alps_fast_thread_0;

@@ -62,6 +62,49 @@ TEST(cache, an_idle_process_pins_little_that_others_free)
     inside_check(other);
 }
 
+/* Slabs 0..2 are full, 3 is allocated from. */
+static alps_ptr_t of_main[4 * SLAB_BLOCKS];
+
+static void *free_slab_0(void *context)
+{
+    alps_heap_t *heap = context;
+    for (unsigned i = 0; i < SLAB_BLOCKS; i++) {
+        CHECK_ERR(alps_free(heap, of_main[i]), 0);
+        CHECK_EQ(cache_find(of_main[i]) != NULL, i + 1 != SLAB_BLOCKS);
+    }
+    return NULL;
+}
+
+TEST(cache, a_thread_that_only_allocates_keeps_no_full_slabs)
+{
+    alps_heap_t *heap = new_heap();
+    for (unsigned i = 0; i < 4 * SLAB_BLOCKS; i++)
+        of_main[i] = get(heap, 64);
+    const uint64_t owner = heap->instance.owner;
+    uint64_t spans[4];
+    for (unsigned i = 0; i < 4; i++) {
+        spans[i] = span_of(heap, of_main[i * SLAB_BLOCKS]);
+        CHECK_EQ(span_owner(inside_state(heap, spans[i])), i == 3 ? owner : 0);
+    }
+    /* Another thread holds the slab of which it frees a block, and gives it back with the last. */
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, free_slab_0, heap), 0);
+    pthread_join(thread, NULL);
+    CHECK_NE(span_kind(inside_state(heap, spans[0])), SPAN_SLAB);
+
+    /* Once the thread frees it keeps them. */
+    CHECK_ERR(alps_free(heap, of_main[SLAB_BLOCKS]), 0);
+    CHECK_EQ(span_owner(inside_state(heap, spans[1])), owner);
+    of_main[SLAB_BLOCKS] = get(heap, 64);
+    CHECK_EQ(span_of(heap, of_main[SLAB_BLOCKS]), spans[1]);
+    for (unsigned i = 0; i < 2 * SLAB_BLOCKS; i++)
+        get(heap, 64);
+    CHECK_EQ(span_owner(inside_state(heap, spans[1])), owner);
+    CHECK_EQ(span_owner(inside_state(heap, spans[2])), 0);
+    CHECK_EQ(span_owner(inside_state(heap, spans[3])), owner);
+    inside_check(heap);
+}
+
 static void *allocate_and_end(void *context)
 {
     alps_heap_t *heap = context;
