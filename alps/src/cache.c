@@ -28,7 +28,9 @@
  * back. A slab that has become empty goes back at once, unless it is allocated from.
  *
  * A thread that has not freed anything yet may be one that allocates for others: it lets go of full
- * slabs. Who frees a block there holds the slab then, and frees the others by stores alone.
+ * slabs. Who frees a block there holds the slab then, and frees the others by stores alone. But
+ * other processes cannot: from the first slab on that comes back with free blocks the thread keeps
+ * them.
  *
  * A thread that ends lets go of all it holds. A forked child forgets the pools: the slabs are the
  * parent's.
@@ -395,11 +397,11 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
 }
 
 /* Puts a held slab, not in a list, at the end of one; makes room there before. A full one is let go
- * if the thread frees nothing. */
+ * unless the thread keeps such. */
 static void put_into_full(struct cache *cache, struct cache_slab *slab)
 {
     struct cache_bin *bin = slab->bin;
-    if (!cache->frees) {
+    if (!cache->keeps_full) {
         let_go(cache, slab);
         return;
     }
@@ -521,6 +523,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             !(any && slab_find_any(instance, class, set->node, &span)))
             break;
         slab = hold_owned(cache, bin, span, class, false);
+        cache->keeps_full = true;
         if (slab != NULL && (next_word(slab, true, &word) || extend(slab, &word))) {
             set_current(bin, slab, word);
             return 0;
@@ -621,7 +624,7 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     /* Beyond that, freeing by R is cheaper than holding it for a moment. */
     if (list_is_long(cache, &bin->partial, class) || !slab_own(cache->pool->instance, span, state))
         return NULL;
-    cache->frees = true;
+    cache->keeps_full = true;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
     if (slab == NULL)
         return NULL;
@@ -803,7 +806,7 @@ struct cache *cache_get_slow(struct cache_pool *pool)
     if (cache == NULL) {
         cache = spare != NULL ? spare : cache_new(pool);
         if (cache != NULL)
-            cache->frees = false;
+            cache->keeps_full = false;
     }
     if (cache != NULL) {
         cache->thread = thread_identity;

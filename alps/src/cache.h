@@ -55,7 +55,7 @@ struct cache {
     struct alps_fast_slab **map;  /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
     uint64_t kept_spans;          /* of the slabs in lists */
-    bool frees;                   /* the thread has, of slabs that it had let go of or others had */
+    bool keeps_full;              /* the thread has freed blocks, or others have by R */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
 
