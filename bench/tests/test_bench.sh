@@ -197,11 +197,13 @@ for workload in pair lifo fifo random threadtest; do
     counts "$dir/csv" "$workload" writes 1.99 2.2
     counts "$dir/csv" "$workload" atomics 0 0.01
 done
-# Whoever frees another's block looks whose it is, and changes the bitmap by CAS.
-counts "$dir/csv" prodcon reads 1 20
-counts "$dir/csv" prodcon atomics 0.9 3
+# Whoever frees another's block looks whose it is, and takes its slab over, or changes the bitmap by
+# CAS.
+counts "$dir/csv" prodcon reads 0.01 20
+counts "$dir/csv" prodcon atomics 0.001 3
 
-# The same where the others are processes, with a profile of one's own: accesses of all are there.
+# Where the others are processes nobody can take it over; with a profile of one's own: accesses of all
+# are there.
 cat >"$dir/own.profile" <<'PROFILE'
 coherent = no
 [memory far]
