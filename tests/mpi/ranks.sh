@@ -14,7 +14,6 @@ mkdir "$TMPDIR"
 job=
 clean_up() {
     [ -z "$job" ] || kill "$job" 2>/dev/null
-    rm -f /dev/shm/"$name"."$$"-*
 }
 
 # ranks STATUS N OPTION...: a job of N ranks.
@@ -24,8 +23,29 @@ ranks() {
     run "$status" "$mpirun" --timeout 120 -np "$number" "$driver" "$@"
 }
 
+# processes PATTERN: those with such a command line, of this test and not of another meanwhile.
+processes() {
+    local pid
+    for pid in $(pgrep -f -- "$1"); do
+        if grep -qzFx "TMPDIR=$TMPDIR" "/proc/$pid/environ" 2>/dev/null; then
+            echo "$pid"
+        fi
+    done
+}
+
+# left EXPRESSION...: such files in /dev/shm, but no heap whose process lives: another test's.
+left() {
+    local file pid
+    find /dev/shm -maxdepth 1 "$@" | sort | while read -r file; do
+        pid=$(sed -n 's/.*\/alps-mpi-[a-z]*\.\([0-9]*\)-.*/\1/p' <<<"$file")
+        if [ -z "$pid" ] || ! [ -d "/proc/$pid" ]; then
+            echo "$file"
+        fi
+    done
+}
+
 heaps() {
-    find /dev/shm -maxdepth 1 -name "$name.*" | sort
+    left -name "$name.*"
 }
 heaps_before=$(heaps)
 
@@ -64,10 +84,10 @@ ends() {
     ! grep -q PASS "$dir/json-lines" || complain "results of a job that was killed are complete"
     equals "heaps after a kill" "$(heaps)" "$heaps_before"
     for _ in $(seq 100); do
-        pgrep -f "$driver --duration 100s|$name --worker" >/dev/null || return 0
+        [ -n "$(processes "$driver --duration 100s|$name --worker")" ] || return 0
         sleep 0.1
     done
-    complain "a process lives on: $(pgrep -af "$driver --duration 100s|$name --worker")"
+    complain "a process lives on: $(processes "$driver --duration 100s|$name --worker")"
 }
 
 # mpirun kills soon after it has sent the signal, so a rank may not come to say it: results that

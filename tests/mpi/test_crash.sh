@@ -146,7 +146,7 @@ killed_job() {
     start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --keep
     sleep "0.$((RANDOM % 9))"
     kill_ranks '"live_blocks":[1-9][0-9]'
-    while pgrep -f "$name --worker" >/dev/null; do # they die with their ranks
+    while [ -n "$(processes "$name --worker")" ]; do # they die with their ranks
         sleep 0.05
     done
 }

@@ -12,14 +12,8 @@ clean_up() {
     rm -rf "$scratch"
 }
 
-# But those of other tests that run meanwhile: a heap's name has the process that made it.
 shared() {
-    local file process
-    find /dev/shm -maxdepth 1 '(' -name 'alps-mpi*' -o -name 'vader_segment.node*' ')' | sort |
-        while read -r file; do
-            process=$(sed -n 's/.*\/alps-mpi-[a-z]*\.\([0-9]*\)-.*/\1/p' <<<"$file")
-            [ -n "$process" ] && kill -0 "$process" 2>/dev/null || echo "$file"
-        done
+    left '(' -name 'alps-mpi*' -o -name 'vader_segment.node*' ')'
 }
 shared_before=$(shared)
 run 0 "$fake" --help
@@ -87,7 +81,7 @@ for _ in 1 2; do
     kill -TERM "$job"
     wait "$job" && complain "an interrupted job succeeds"
     job=
-    equals "processes of an interrupted job" "$(pgrep -fc "$driver --duration 100s")" 0
+    equals "processes of an interrupted job" "$(processes "$driver --duration 100s")" ""
 done
 
 equals "what is left in /dev/shm" "$(shared)" "$shared_before"

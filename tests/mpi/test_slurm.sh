@@ -61,7 +61,7 @@ fi
 tasks() {
     local status=$1 number=$2 program=$3
     shift 3
-    run "$status" timeout 100 srun -n "$number" "$drivers/alps-mpi-$program" "$@"
+    run "$status" timeout 100 srun -Q -n "$number" "$drivers/alps-mpi-$program" "$@"
 }
 
 while read -r program arguments; do
