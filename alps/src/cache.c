@@ -9,9 +9,9 @@
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
  *   C2 The copy of word w is word w of A.
- *   C3 The slabs in a bin's full list have no free block. The lists of a cache have no more than a
- *      32nd of the heap together: what is beyond is let go, so that a process that idles keeps
- *      little from others that free blocks in it.
+ *   C3 The slabs in a bin's full list have no free block. The lists of all caches, of all
+ *      processes, have about a quarter of the heap together: what is beyond is let go, so that
+ *      processes that idle leave the rest to others, whoever has freed the blocks there.
  *   C4 What is on a bin's stack, or available in its word, is free, in a slab that is held, and in
  *      one of the two only.
  *
@@ -45,11 +45,11 @@
 #include "error.h"
 
 #define FEW_WORDS 16u /* records come in two sizes */
-#define KEEP_SPANS_MAX 1024u
+#define KEEP_PART 4u  /* of the heap, all caches may keep */
 #define TRIES 16u     /* hinted slabs looked at in a row that turn out full */
 #define FULL_LOOKS 2u /* full slabs looked at before there is a new one */
 #define CHUNK_BYTES (64 * KIB)
-#define THRIFTY 1024u          /* bytes from which on any free block is taken before a fresh one */
+#define THRIFTY 256u           /* bytes from which on any free block is taken before a fresh one */
 #define LOOKS 8u               /* words looked at for one that is worth it */
 #define REACH_BYTES (16 * KIB) /* that come into reach at a time, or more of many */
 
@@ -274,11 +274,25 @@ static void list_remove(struct cache *cache, struct cache_slab *slab)
     slab->list = NULL;
 }
 
+/* A thread's part of what may be kept, by the processes and threads there are now. */
+static void set_keep(struct cache *cache)
+{
+    struct instance *instance = cache->pool->instance;
+    unsigned threads = __atomic_load_n(&cache->pool->threads, __ATOMIC_RELAXED); /* DRAM: */
+    uint64_t parts = (uint64_t)layout_slots_used(&instance->layout) * threads;
+    uint64_t spans = __atomic_load_n(&instance->spans, __ATOMIC_RELAXED); /* DRAM: */
+    cache->keep_spans = spans / KEEP_PART / max_u64(parts, 1);
+}
+
+static void add_threads(struct cache_pool *pool, unsigned change)
+{
+    __atomic_fetch_add(&pool->threads, change, __ATOMIC_RELAXED); /* DRAM: */
+}
+
 /* Whether a slab is to leave a list before another one comes. */
 static bool list_is_long(const struct cache *cache, const struct cache_list *list, unsigned class)
 {
-    return cache->kept_spans + slab_classes[class].spans > cache->pool->keep_spans &&
-           list->first != NULL;
+    return cache->kept_spans + slab_classes[class].spans > cache->keep_spans && list->first != NULL;
 }
 
 /* ---- holding and letting go ---- */
@@ -295,10 +309,9 @@ static void unstack(struct cache_slab *slab)
     fast->top = to;
 }
 
-/* Stops holding: the record is dropped, the slab still owned by the instance. */
+/* Stops holding what is not on the stack: the record is dropped, the slab still owned. */
 static void unhold(struct cache *cache, struct cache_slab *slab)
 {
-    unstack(slab);
     set_map(cache, slab, NULL);
     record_drop(cache, slab);
 }
@@ -380,6 +393,7 @@ static unsigned fold_held(struct cache *cache, struct cache_slab *slab)
 /* Gives a held slab without blocks back. */
 static void discard(struct cache *cache, struct cache_slab *slab)
 {
+    unstack(slab);
     unhold(cache, slab);
     slab_destroy(cache->pool->instance, slab->span, slab->class);
 }
@@ -392,8 +406,11 @@ static void let_go(struct cache *cache, struct cache_slab *slab)
         discard(cache, slab);
         return;
     }
+    const bool full = used == cache_class(slab)->blocks;
+    if (!full)
+        unstack(slab);
     unhold(cache, slab);
-    slab_release(cache->pool->instance, slab->span, slab->class, used < cache_class(slab)->blocks);
+    slab_release(cache->pool->instance, slab->span, slab->class, !full);
 }
 
 /* Puts a held slab, not in a list, at the end of one; makes room there before. A full one is let go
@@ -470,23 +487,38 @@ static void rotate(struct cache *cache, struct cache_bin *bin, struct cache_slab
     set_current(bin, slab, word);
 }
 
+/* A word of a slab of which something is free. Before fresh memory of a large slab is used, what
+ * others have freed there counts, too. */
+static bool any_word(struct cache *cache, struct cache_slab *slab, unsigned *word)
+{
+    const struct slab_class *c = cache_class(slab);
+    return next_word(slab, true, word) ||
+           (c->spans > 1 && fold_held(cache, slab) < c->blocks && next_word(slab, true, word));
+}
+
+/* One that is worth turning to before fresh blocks are. */
+static bool good_word(struct cache *cache, struct cache_slab *slab, unsigned *word)
+{
+    return cache_class(slab)->size >= THRIFTY ? any_word(cache, slab, word)
+                                              : next_word(slab, false, word);
+}
+
 bool cache_next_word(struct cache *cache, struct cache_bin *bin)
 {
     struct cache_slab *slab = bin->current, *oldest;
-    bool any_part = bin->fast->size >= THRIFTY;
     unsigned word, some;
     leave_word(bin);
-    if (slab != NULL && next_word(slab, any_part, &word)) {
+    if (slab != NULL && good_word(cache, slab, &word)) {
         set_word(slab, word);
         return true;
     }
-    while ((oldest = bin->partial.first) != NULL && !next_word(oldest, true, &some)) {
+    while ((oldest = bin->partial.first) != NULL && !any_word(cache, oldest, &some)) {
         if (extend(oldest, &some))
             break;
         list_remove(cache, oldest);
         put_into_full(cache, oldest);
     }
-    if (oldest != NULL && next_word(oldest, any_part, &word)) {
+    if (oldest != NULL && good_word(cache, oldest, &word)) {
         rotate(cache, bin, oldest, word);
         return true;
     }
@@ -519,8 +551,10 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         return 0;
     uint64_t span;
     for (unsigned tries = 0; tries < TRIES; tries++) {
-        if (!slab_find_hinted(instance, class, set->node, &span) &&
-            !(any && slab_find_any(instance, class, set->node, &span)))
+        /* Slab after slab, so that in each some blocks have been freed when its turn comes. */
+        if (slab_find_hinted(instance, class, set->node, bin->looked, &span))
+            bin->looked = span + 1;
+        else if (!any || !slab_find_any(instance, class, set->node, &span))
             break;
         slab = hold_owned(cache, bin, span, class, false);
         cache->keeps_full = true;
@@ -529,6 +563,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             return 0;
         }
     }
+    set_keep(cache);
     int rc = slab_create(instance, class, set->node, &span);
     if (rc != 0)
         return rc;
@@ -621,8 +656,13 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
 {
     unsigned class = span_class(state);
     struct cache_bin *bin = &cache->anywhere.bins[class];
-    /* Beyond that, freeing by R is cheaper than holding it for a moment. */
-    if (list_is_long(cache, &bin->partial, class) || !slab_own(cache->pool->instance, span, state))
+    /* Beyond that, freeing by R is cheaper than holding it for a moment. And a thread that has
+     * blocks to allocate leaves the others to threads that have none. */
+    if (bin->partial.first != NULL || list_is_long(cache, &bin->partial, class))
+        return NULL;
+    struct instance *instance = cache->pool->instance;
+    const struct layout_record *record = layout_record(&instance->layout, span);
+    if (record_generation(record) != instance->generation_index || !slab_own(instance, span, state))
         return NULL;
     cache->keeps_full = true;
     struct cache_slab *slab = hold_owned(cache, bin, span, class, true);
@@ -727,6 +767,7 @@ void cache_thread_end(void)
             cache_flush(cache);
         pthread_mutex_lock(&pool->lock);
         cache->thread = 0;
+        add_threads(pool, -1u);
         pthread_mutex_unlock(&pool->lock);
     }
     alps_fast_thread_0 = (struct alps_fast_thread){.handle = CACHE_NO_HANDLE};
@@ -805,8 +846,10 @@ struct cache *cache_get_slow(struct cache_pool *pool)
             spare = c;
     if (cache == NULL) {
         cache = spare != NULL ? spare : cache_new(pool);
-        if (cache != NULL)
+        if (cache != NULL) {
+            add_threads(pool, 1);
             cache->keeps_full = false;
+        }
     }
     if (cache != NULL) {
         cache->thread = thread_identity;
@@ -817,6 +860,7 @@ struct cache *cache_get_slow(struct cache_pool *pool)
         error_set(ENOMEM, "no memory for this process's own book-keeping");
         return NULL;
     }
+    set_keep(cache);
     pthread_setspecific(exit_key, pool);
     __atomic_store_n(&alps_fast_thread_0.handle, pool->handle, __ATOMIC_RELAXED); /* DRAM: */
     alps_fast_thread_0.cache = cache;
@@ -871,11 +915,6 @@ int cache_pool_open(struct cache_pool *pool, const void *handle, struct instance
     int rc = list_nodes(pool);
     if (rc != 0)
         return rc;
-    uint64_t spans = 0;
-    for (uint64_t zone = 0; zone < instance->layout.zone_count && spans < 32 * KEEP_SPANS_MAX;
-         zone++)
-        spans += fam_load(&layout_zone(&instance->layout, zone)->spans);
-    pool->keep_spans = min_u64(spans / 32, KEEP_SPANS_MAX);
     pthread_mutex_init(&pool->lock, NULL);
     cache_register_handlers();
     link_pool(pool);
@@ -886,6 +925,7 @@ void cache_pool_reopen(struct cache_pool *pool)
 {
     unmap_all(pool);
     pool->caches = NULL;
+    pool->threads = 0;
     pool->forked = false;
     link_pool(pool);
 }

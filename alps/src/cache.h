@@ -31,6 +31,7 @@ struct cache_bin {
     struct cache_slab *current; /* that the word is of; NULL: there is no word */
     struct cache_list partial;  /* others, to be allocated from in turn */
     struct cache_list full;     /* found full when their turn came */
+    uint64_t looked;            /* for hinted slabs, up to this span */
 };
 
 /* Blocks on a bin's stack: an odd number of cache lines, so that the stacks do not meet in the same
@@ -55,6 +56,7 @@ struct cache {
     struct alps_fast_slab **map;  /* by offset / SPAN_SIZE: the slab if this thread holds it */
     struct cache_slab *unused[2]; /* records to use again, of few and of many words */
     uint64_t kept_spans;          /* of the slabs in lists */
+    uint64_t keep_spans;          /* that they may have */
     bool keeps_full;              /* the thread has freed blocks, or others have by R */
     char *chunk, *chunk_end;      /* memory for new ones */
 };
@@ -71,8 +73,8 @@ struct cache_pool {
     unsigned node_count;
     bool forked;          /* this is a child's copy: not to be used */
     pthread_mutex_t lock; /* of the list of caches */
+    unsigned threads;     /* that have a cache */
     uint64_t map_length;  /* of a cache's map */
-    uint64_t keep_spans;  /* what the lists of a cache hold together */
     void *memory;         /* list of mappings for caches and records */
 };
 
@@ -119,8 +121,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
 /* Gives back held slabs that turn out empty. */
 void cache_shrink(struct cache *cache);
 
-/* Holds an unowned slab of this instance's generation, found in that state, so that frees into it
- * are local. NULL if that did not work, or if enough is held. */
+/* Holds an unowned slab, found in that state, so that frees into it are local. NULL if it is not of
+ * this instance's generation, if somebody else was faster, or if enough is held. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
 /* The copy of a word of A. */

@@ -61,9 +61,10 @@
 
 #include "error.h"
 
-#define LOCK_TRIES 256u    /* for a shard */
-#define RESERVE_MAX 16384u /* spans: 1 GiB */
-#define AHEAD 256u         /* spans looked at beyond those that are claimed, to be noted as free */
+#define LOCK_TRIES 256u      /* for a shard */
+#define RESERVE_PART 8u      /* of the heap may be in reserve, in each shard ... */
+#define SPANS_ENOUGH 131072u /* ... and of a heap of more than 8 GiB no more */
+#define AHEAD 256u /* spans looked at beyond those that are claimed, to be noted as free */
 
 /* Of the thread's shard, from 1 on; 0: none yet. No call finds it. */
 static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_shard;
@@ -179,6 +180,15 @@ static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t 
 }
 
 /* ---- the reserve and the hints ---- */
+
+static void set_shares(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t spans = layout_present(l, SPANS_ENOUGH);
+    uint64_t reserve_max = l->durable ? 0 : spans / RESERVE_PART;
+    __atomic_store_n(&instance->spans, spans, __ATOMIC_RELAXED);             /* DRAM: */
+    __atomic_store_n(&instance->reserve_max, reserve_max, __ATOMIC_RELAXED); /* DRAM: */
+}
 
 static unsigned users[INSTANCE_SHARDS]; /* threads of this process that have a shard */
 
@@ -299,8 +309,8 @@ static unsigned runs_find(const struct layout *l, const struct instance_runs *r,
         uint64_t left = r->runs[i].length - count;
         if (node >= 0 && !run_is_on(l, r->runs[i].first, count, node))
             continue;
-        best = left < least ? i : best;
-        least = left < least ? left : least;
+        best = left <= least ? i : best;
+        least = left <= least ? left : least;
     }
     return best;
 }
@@ -610,9 +620,10 @@ void extent_release(struct instance *instance, uint64_t first, uint64_t count)
 {
     const struct layout *l = &instance->layout;
     struct instance_run rest = {.first = first, .length = count, .tailed = count};
-    struct instance_shard *shard = count <= instance->reserve_max ? shard_get(instance) : NULL;
+    uint64_t most = __atomic_load_n(&instance->reserve_max, __ATOMIC_RELAXED); /* DRAM: */
+    struct instance_shard *shard = count <= most ? shard_get(instance) : NULL;
     if (shard != NULL) {
-        if (shard->reserve_spans + count <= instance->reserve_max) {
+        if (shard->reserve_spans + count <= most) {
             uint64_t last_zone = layout_zone_of(l, first + count - 1);
             for (uint64_t zone = layout_zone_of(l, first) + 1; zone <= last_zone; zone++)
                 instance_touch(instance, zone);
@@ -626,16 +637,12 @@ void extent_release(struct instance *instance, uint64_t first, uint64_t count)
 
 int extent_open(struct instance *instance)
 {
-    const struct layout *l = &instance->layout;
     void *shards = mmap(NULL, INSTANCE_SHARDS * sizeof *instance->shards, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (shards == MAP_FAILED)
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     instance->shards = shards;
-    uint64_t spans = 0;
-    for (uint64_t zone = 0; zone < l->zone_count && spans < 8 * RESERVE_MAX; zone++)
-        spans += fam_load(&layout_zone(l, zone)->spans);
-    instance->reserve_max = l->durable ? 0 : min_u64(spans / 8, RESERVE_MAX);
+    set_shares(instance);
     return 0;
 }
 
@@ -735,6 +742,12 @@ uint64_t extent_length(const struct layout *layout, uint64_t first)
     return length <= layout->span_count - first ? length : 0;
 }
 
+bool extent_covers(const struct layout *layout, uint64_t first, uint64_t state, uint64_t span)
+{
+    return (span_kind(state) == SPAN_SLAB || span_kind(state) == SPAN_EXTENT) &&
+           span - first < extent_length(layout, first);
+}
+
 int extent_free(struct instance *instance, uint64_t first, uint64_t state)
 {
     const struct layout *l = &instance->layout;
@@ -768,9 +781,7 @@ static uint64_t free_before(const struct layout *l, uint64_t span)
 int extent_grow(struct instance *instance, uint64_t count)
 {
     struct layout *l = &instance->layout;
-    uint64_t present = 0;
-    for (uint64_t zone = 0; zone < l->zone_count; zone++)
-        present += fam_load(&layout_zone(l, zone)->spans);
+    uint64_t present = layout_present(l, l->span_count);
 
     /* In each file the spans to come are one row. The first place where it is long enough, with
      * what is free right before it. */
@@ -795,6 +806,7 @@ int extent_grow(struct instance *instance, uint64_t count)
                 return rc;
             wanted -= add;
         }
+        set_shares(instance);
         return 0;
     }
     return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);

@@ -57,6 +57,9 @@ int extent_free(struct instance *instance, uint64_t first, uint64_t state);
 /* Spans of an extent or slab that starts here, as the record says; 0 if that is nonsense. */
 uint64_t extent_length(const struct layout *layout, uint64_t first);
 
+/* Whether a span lies in the slab or extent that starts at one before it, in that state. */
+bool extent_covers(const struct layout *layout, uint64_t first, uint64_t state, uint64_t span);
+
 /* Makes more spans exist, so that with what is free before them count are in a row. -ENOMEM if the
  * capacity does not allow it. */
 int extent_grow(struct instance *instance, uint64_t count);

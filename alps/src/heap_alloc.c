@@ -180,11 +180,8 @@ static int free_in_slab(struct cache *cache, const struct slab_place *place, alp
 {
     struct instance *instance = cache->pool->instance;
     struct cache_slab *slab = cache_find(block);
-    if (slab == NULL && span_owner(place->state) == 0) {
-        const struct layout_record *record = layout_record(&instance->layout, place->span);
-        if (record_generation(record) == instance->generation_index)
-            slab = cache_adopt(cache, place->span, place->state);
-    }
+    if (slab == NULL && span_owner(place->state) == 0)
+        slab = cache_adopt(cache, place->span, place->state);
     if (slab == NULL)
         return slab_remote_free(instance, place->span, place->state, place->index);
     return cache_give(slab, block) ? 0 : -EALREADY;

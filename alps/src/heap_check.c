@@ -114,9 +114,7 @@ static bool is_inside(const struct layout *l, uint64_t span, uint64_t state)
     uint64_t distance = span_distance(state);
     if (distance == 0 || distance > span)
         return false;
-    enum span_kind kind = span_kind(layout_span_state(l, span - distance));
-    return (kind == SPAN_SLAB || kind == SPAN_EXTENT) &&
-           distance < extent_length(l, span - distance);
+    return extent_covers(l, span - distance, layout_span_state(l, span - distance), span);
 }
 
 /* E1. A claimed run goes on as long as there are tails, whatever their distances. */

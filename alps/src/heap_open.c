@@ -277,11 +277,8 @@ int alps_heap_grow(alps_heap_t *heap, uint64_t size)
         return rc;
     struct layout *l = heap_layout(heap);
     for (;;) {
-        uint64_t present = 0;
-        for (uint64_t zone = 0; zone < l->zone_count; zone++)
-            present += fam_load(&layout_zone(l, zone)->spans);
         uint64_t wanted = layout_spans_of_size(l, size);
-        if (present >= wanted)
+        if (layout_present(l, wanted) == wanted)
             return 0;
         if (wanted > l->file_spans * l->region.file_count)
             return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",

@@ -477,6 +477,15 @@ static inline uint64_t layout_zone_spans(const struct layout *l, uint64_t zone)
     return min_u64(fam_load(&z->spans), l->zone_spans);
 }
 
+/* Spans that exist, in all zones; counts until there are enough. */
+static inline uint64_t layout_present(const struct layout *l, uint64_t enough)
+{
+    uint64_t spans = 0;
+    for (uint64_t zone = 0; zone < l->zone_count && spans < enough; zone++)
+        spans += fam_load(&layout_zone(l, zone)->spans);
+    return min_u64(spans, enough);
+}
+
 /* A span's chunk in its zone, and its bit in the words that tell what is backed of it. */
 static inline uint64_t layout_chunk(const struct layout *l, uint64_t span)
 {

@@ -494,14 +494,15 @@ static bool on_node(const struct layout *l, uint64_t zone, int node)
     return node < 0 || fam_load(&layout_zone(l, zone)->node) == (uint64_t)node + 1;
 }
 
-/* Looks through a zone for a hinted slab of a class; clears the zone's hint if it has none. */
+/* Looks through a zone, from a span on, for a hinted slab of a class; clears the zone's hint if it
+ * has none at all. */
 static bool find_hinted_in_zone(struct instance *instance, fam_word_t *hinted, uint64_t zone,
-                                unsigned class, uint64_t *found)
+                                uint64_t from, unsigned class, uint64_t *found)
 {
     const struct layout *l = &instance->layout;
     uint64_t first = zone << l->zone_shift, end = first + layout_zone_spans(l, zone);
-    bool any = false;
-    for (uint64_t span = first; span < end; span++) {
+    bool any = from > first;
+    for (uint64_t span = max_u64(first, from); span < end; span++) {
         uint64_t state = fam_load_acquire(layout_state(l, span));
         if (span_kind(state) != SPAN_SLAB || span_owner(state) != 0 || (state & SPAN_HINTED) == 0)
             continue;
@@ -516,34 +517,46 @@ static bool find_hinted_in_zone(struct instance *instance, fam_word_t *hinted, u
     return false;
 }
 
-static bool find_on_board(struct instance *instance, unsigned board, unsigned class, int node,
-                          uint64_t *found)
+/* From the zone of a span on to the heap's end. */
+static bool find_on_board_from(struct instance *instance, fam_word_t *hinted, uint64_t from,
+                               unsigned class, int node, uint64_t *found)
 {
     const struct layout *l = &instance->layout;
-    struct layout_slot *slot = layout_slot(l, board);
+    uint64_t start = layout_zone_of(l, from), first_bit = start & 63;
+    for (uint64_t i = start >> 6; i < l->zone_words; i++, first_bit = 0)
+        for (uint64_t zones = fam_load(&hinted[i]) >> first_bit << first_bit; zones != 0;
+             zones &= zones - 1) {
+            uint64_t zone = i * 64 + lowest_bit(zones);
+            if (zone < l->zone_count && on_node(l, zone, node) &&
+                find_hinted_in_zone(instance, &hinted[i], zone, from, class, found))
+                return true;
+        }
+    return false;
+}
+
+static bool find_on_board(struct instance *instance, unsigned board, unsigned class, int node,
+                          uint64_t from, uint64_t *found)
+{
+    struct layout_slot *slot = layout_slot(&instance->layout, board);
     fam_word_t *classes = &slot->hinted_classes[class >> 6];
+    fam_word_t *hinted = layout_hinted(&instance->layout, slot);
     uint64_t bit = (uint64_t)1 << (class & 63);
     if ((fam_load(classes) & bit) == 0)
         return false;
     /* Cleared first: a hint that comes while we look is not lost. */
     fam_and(classes, ~bit);
-    fam_word_t *hinted = layout_hinted(l, slot);
-    for (unsigned i = 0; i < l->zone_words; i++)
-        for (uint64_t zones = fam_load(&hinted[i]); zones != 0; zones &= zones - 1) {
-            uint64_t zone = i * 64 + lowest_bit(zones);
-            if (zone < l->zone_count && on_node(l, zone, node) &&
-                find_hinted_in_zone(instance, &hinted[i], zone, class, found)) {
-                fam_or(classes, bit); /* there may be more */
-                return true;
-            }
-        }
-    return false;
+    if (!find_on_board_from(instance, hinted, from, class, node, found) &&
+        (from == 0 || !find_on_board_from(instance, hinted, 0, class, node, found)))
+        return false;
+    fam_or(classes, bit); /* there may be more */
+    return true;
 }
 
-bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t *span)
+bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t from,
+                      uint64_t *span)
 {
-    return find_on_board(instance, instance->slot, class, node, span) ||
-           find_on_board(instance, instance->layout.instance_count, class, node, span);
+    return find_on_board(instance, instance->slot, class, node, from, span) ||
+           find_on_board(instance, instance->layout.instance_count, class, node, from, span);
 }
 
 bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t *found)
@@ -588,9 +601,7 @@ int slab_locate(const struct layout *l, alps_ptr_t p, struct slab_place *place)
                          l->region.files[0].path, (unsigned long long)first);
     }
     /* A tail of a claimed run may have the distance of what it was before. */
-    const bool in_use = (span_kind(state) == SPAN_SLAB || span_kind(state) == SPAN_EXTENT) &&
-                        span - first < extent_length(l, first);
-    if (!in_use && layout_span_known(l, span)) {
+    if (!extent_covers(l, first, state, span) && layout_span_known(l, span)) {
         /* Nothing is there any more, or yet: was there a block? */
         first = span;
         state = fam_load(&layout_record(l, span)->last_state);

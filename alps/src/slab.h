@@ -133,8 +133,9 @@ bool slab_free_owned(struct instance *instance, alps_ptr_t block);
 void slab_hint(struct instance *instance, uint64_t span, unsigned class);
 
 /* Finds an unowned hinted slab of a class that the instance may allocate from by its generation,
- * and owns it. false if there is none, by the hints. */
-bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t *span);
+ * the next one from a span on, and owns it. false if there is none, by the hints. */
+bool slab_find_hinted(struct instance *instance, unsigned class, int node, uint64_t from,
+                      uint64_t *span);
 
 /* The same without hints: looks at all slabs. */
 bool slab_find_any(struct instance *instance, unsigned class, int node, uint64_t *span);

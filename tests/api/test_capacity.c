@@ -95,12 +95,13 @@ TEST(capacity, what_one_handle_frees_another_gets)
         CHECK_ERRNO(alps_malloc(b, 2 * MIB, ALPS_ANY_NODE), ENOMEM);
         heap_free_all(b, &blocks);
         CHECK_EQ(blocks_stats(a).live_blocks, 0);
-        /* a may hold on to one slab of each class it used. */
+        /* a may hold on to one slab of each class it used, and to its part of what caches keep, an
+         * eighth. */
         size_t count_b = heap_fill(b, sizes[i], &blocks);
-        CHECK_LE(count - count / 8, count_b);
+        CHECK_LE(count - count / 6, count_b);
         blocks_check_heap(b);
         heap_free_all(a, &blocks);
-        CHECK_EQ(heap_fill(a, sizes[i], &blocks) >= count - count / 8, true);
+        CHECK_LE(count - count / 6, heap_fill(a, sizes[i], &blocks));
         heap_free_all(a, &blocks);
     }
     CHECK_ERR(alps_heap_close(a), 0);

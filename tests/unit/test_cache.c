@@ -105,6 +105,113 @@ TEST(cache, a_thread_that_only_allocates_keeps_no_full_slabs)
     inside_check(heap);
 }
 
+/* Whoever has blocks of a size to allocate leaves the slabs of others alone. */
+static void *free_in_slabs_0_and_1(void *context)
+{
+    alps_heap_t *heap = context;
+    CHECK_ERR(alps_free(heap, of_main[0]), 0);
+    CHECK(cache_find(of_main[0]) != NULL);
+    CHECK_ERR(alps_free(heap, of_main[SLAB_BLOCKS]), 0);
+    CHECK_EQ(cache_find(of_main[SLAB_BLOCKS]), NULL);
+    CHECK_ERR(alps_free(heap, of_main[SLAB_BLOCKS]), -EALREADY);
+    return NULL;
+}
+
+TEST(cache, threads_leave_each_other_slabs_with_free_blocks)
+{
+    alps_heap_t *heap = new_heap();
+    for (unsigned i = 0; i < 4 * SLAB_BLOCKS; i++)
+        of_main[i] = get(heap, 64);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, free_in_slabs_0_and_1, heap), 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(inside_live_blocks(heap), 4 * SLAB_BLOCKS - 2);
+    /* The other one is found by those who look for free blocks. */
+    CHECK_EQ(get(heap, 64), of_main[0]);
+    CHECK_EQ(get(heap, 64), of_main[SLAB_BLOCKS]);
+    inside_check(heap);
+}
+
+TEST(cache, what_others_free_in_large_slabs_is_used_before_fresh_memory)
+{
+    enum { COUNT = 20, SIZE = 20000 };
+    alps_heap_t *heap = new_heap();
+    alps_heap_t *other = inside_open(heap_name(heap), 0);
+    alps_ptr_t blocks[COUNT], highest = 0;
+    for (unsigned round = 0; round < 10; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[i] = get(heap, SIZE);
+            CHECK(round < 2 || blocks[i] <= highest); /* somewhat more than COUNT are in reach */
+            highest = max_u64(highest, blocks[i]);
+        }
+        for (unsigned i = 0; i < COUNT; i++)
+            CHECK_ERR(alps_free(other, blocks[i]), 0);
+    }
+    inside_check(heap);
+}
+
+static uint64_t owned_spans(alps_heap_t *heap)
+{
+    uint64_t owned = 0;
+    for (uint64_t span = 0; span < heap_layout(heap)->span_count; span++)
+        owned += span_owner(layout_span_state(heap_layout(heap), span)) == heap->instance.owner &&
+                 span_kind(layout_span_state(heap_layout(heap), span)) == SPAN_SLAB;
+    return owned;
+}
+
+static void *halve(void *context)
+{
+    alps_heap_t *heap = context;
+    get(heap, 64);
+    const struct cache *cache = alps_fast_thread_0.cache;
+    CHECK_EQ(cache->keep_spans, heap->instance.spans / 8);
+    return NULL;
+}
+
+/* All caches of all processes together keep a quarter of the heap. */
+TEST(cache, threads_and_processes_share_what_caches_keep)
+{
+    alps_heap_t *heap = new_heap();
+    const uint64_t spans = heap->instance.spans, quarter = spans / 4;
+    static alps_ptr_t blocks[200 * SLAB_BLOCKS];
+    struct test_rng rng = test_rng(0);
+    CHECK_LE(spans, 512);
+    CHECK_LE(480, spans);
+    for (unsigned i = 0; i < 100 * SLAB_BLOCKS; i++) {
+        blocks[i] = get(heap, 64);
+        if (i == SLAB_BLOCKS) { /* from the first free on it keeps full slabs, and takes this one */
+            CHECK_ERR(alps_free(heap, blocks[0]), 0);
+            blocks[0] = get(heap, 64);
+        }
+    }
+    /* They are within the quarter: every block is one of the thread's own. */
+    for (unsigned i = 0; i < 100 * SLAB_BLOCKS; i++) {
+        const unsigned k = (unsigned)test_rng_below(&rng, 100 * SLAB_BLOCKS);
+        CHECK(cache_find(blocks[k]) != NULL);
+        CHECK_ERR(alps_free(heap, blocks[k]), 0);
+        blocks[k] = get(heap, 64);
+    }
+    for (unsigned i = 100 * SLAB_BLOCKS; i < 200 * SLAB_BLOCKS; i++)
+        blocks[i] = get(heap, 64);
+    CHECK_LE(owned_spans(heap), quarter + 1);
+    CHECK_LE(quarter, owned_spans(heap));
+
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, halve, heap), 0);
+    pthread_join(thread, NULL);
+    for (unsigned i = 0; i < SLAB_BLOCKS; i++) /* comes to another slab, and looks again */
+        get(heap, 64);
+    const struct cache *cache = alps_fast_thread_0.cache;
+    CHECK_EQ(cache->keep_spans, quarter);
+
+    /* With another process there, one more slab is reason to let go of half of what there is. */
+    inside_open(heap_name(heap), 0);
+    for (unsigned i = 0; i < 2 * SLAB_BLOCKS; i++)
+        get(heap, 64);
+    CHECK_LE(owned_spans(heap), quarter / 2 + 2);
+    inside_check(heap);
+}
+
 static void *allocate_and_end(void *context)
 {
     alps_heap_t *heap = context;

@@ -163,6 +163,26 @@ TEST(extent, what_is_released_stays_in_reserve_until_it_is_shrunk)
     inside_check(heap);
 }
 
+TEST(extent, of_equal_runs_the_one_freed_last_is_used_again)
+{
+    alps_heap_t *heap = small_heap();
+    struct instance *self = &heap->instance;
+    self->reserve_max = 100;
+    uint64_t runs[3];
+    for (unsigned i = 0; i < 3; i++) {
+        runs[i] = claim(heap, 4, 1);
+        claim(heap, 1, 1);
+    }
+    for (unsigned last = 0; last < 3; last++) {
+        for (unsigned i = 1; i <= 3; i++)
+            extent_release(self, runs[(last + i) % 3], 4);
+        CHECK_EQ(claim(heap, 4, 1), runs[last]);
+        CHECK_EQ(claim(heap, 4, 1), runs[(last + 2) % 3]);
+        CHECK_EQ(claim(heap, 4, 1), runs[(last + 1) % 3]);
+    }
+    inside_check(heap);
+}
+
 TEST(extent, the_reserve_keeps_the_longest_runs)
 {
     alps_heap_t *heap = small_heap();

@@ -208,13 +208,41 @@ TEST(slab, a_hint_leads_to_free_blocks)
     for (unsigned i = 0; i < 1024; i++)
         allocate_bit(&m, i);
     slab_release(self, m.span, m.class, false);
-    CHECK(!slab_find_hinted(self, m.class, ALPS_ANY_NODE, &found));
+    CHECK(!slab_find_hinted(self, m.class, ALPS_ANY_NODE, 0, &found));
     CHECK(!slab_find_any(self, m.class, ALPS_ANY_NODE, &found));
     CHECK_EQ(slab_remote_free(self, m.span, state_of(&m), 333), 0);
-    CHECK(!slab_find_hinted(self, m.class + 1, ALPS_ANY_NODE, &found));
-    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, &found));
+    CHECK(!slab_find_hinted(self, m.class + 1, ALPS_ANY_NODE, 0, &found));
+    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, 0, &found));
     CHECK_EQ(found, m.span);
     CHECK_EQ(span_owner(state_of(&m)), self->owner);
+}
+
+TEST(slab, hints_are_followed_from_slab_to_slab)
+{
+    struct made first = make_slab(64), m = first;
+    struct instance *self = &m.heap->instance;
+    uint64_t spans[4] = {m.span}, found;
+    for (unsigned i = 0; i < 4; i++) {
+        if (i != 0)
+            CHECK_EQ(slab_create(self, m.class, ALPS_ANY_NODE, &spans[i]), 0);
+        m.span = spans[i];
+        allocate_bit(&m, 0);
+        CHECK(i == 0 || spans[i - 1] < spans[i]);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        slab_release(self, spans[i], m.class, i != 1);
+    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, spans[1], &found));
+    CHECK_EQ(found, spans[2]);
+    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, spans[2], &found));
+    CHECK_EQ(found, spans[3]);
+    /* From beyond the last one to the first. */
+    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, spans[3] + 1, &found));
+    CHECK_EQ(found, spans[0]);
+    CHECK(!slab_find_hinted(self, m.class, ALPS_ANY_NODE, spans[2], &found));
+    slab_hint(self, spans[1], m.class);
+    CHECK(slab_find_hinted(self, m.class, ALPS_ANY_NODE, m.l->span_count - 1, &found));
+    CHECK_EQ(found, spans[1]);
+    inside_check(m.heap);
 }
 
 TEST(slab, without_a_hint_the_scan_finds_them)
@@ -226,7 +254,7 @@ TEST(slab, without_a_hint_the_scan_finds_them)
     slab_release(self, m.span, m.class, false);
     fam_or(&layout_released(m.l, m.span)->words[3], 1); /* freed by somebody who died then */
     uint64_t found;
-    CHECK(!slab_find_hinted(self, m.class, ALPS_ANY_NODE, &found));
+    CHECK(!slab_find_hinted(self, m.class, ALPS_ANY_NODE, 0, &found));
     CHECK(slab_find_any(self, m.class, ALPS_ANY_NODE, &found));
     CHECK_EQ(found, m.span);
 }
