@@ -30,6 +30,7 @@
     X(larson, "larson", 5000, 0, 0, 2000000, ALONE,                                                \
       "8..1000 B: replace one of 5,000; threads end, and leave theirs to new ones")                \
     X(small, "small", 10000, 0, 0, 2000000, ALONE, "16..1039 B: replace one of 10,000")            \
+    X(many, "many", 200000, 0, 0, 1000000, ALONE, "16..1039 B: replace one of 200,000")            \
     X(mixed, "mixed", 10000, 0, 0, 1000000, ALONE,                                                 \
       "16 B..32 KiB, each doubling as likely: replace one of 10,000")                              \
     X(large, "large", 32, 0, 0, 10000, ALONE, "64 KiB..4 MiB: replace one of 32")                  \
