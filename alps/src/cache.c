@@ -47,7 +47,6 @@
 #define FEW_WORDS 16u /* records come in two sizes */
 #define KEEP_PART 4u  /* of the heap, all caches may keep */
 #define TRIES 16u     /* hinted slabs looked at in a row that turn out full */
-#define FULL_LOOKS 2u /* full slabs looked at before there is a new one */
 #define CHUNK_BYTES (64 * KIB)
 #define THRIFTY 256u           /* bytes from which on any free block is taken before a fresh one */
 #define LOOKS 8u               /* words looked at for one that is worth it */
@@ -460,19 +459,17 @@ static void set_no_current(struct cache_bin *bin)
     bin->current = NULL;
 }
 
-/* Looks whether others have freed blocks in the full slabs whose turn it is; one where they have
- * goes to the partial list. */
+/* Looks whether others have freed blocks in the full slab whose turn it is; if so, it goes to the
+ * partial list. */
 static bool find_released(struct cache *cache, struct cache_bin *bin)
 {
-    struct cache_slab *slab;
-    for (unsigned looks = 0; looks < FULL_LOOKS && (slab = bin->full.first) != NULL; looks++) {
-        bool free = fold_held(cache, slab) < cache_class(slab)->blocks;
-        list_remove(cache, slab);
-        list_add(cache, free ? &bin->partial : &bin->full, slab);
-        if (free)
-            return true;
-    }
-    return false;
+    struct cache_slab *slab = bin->full.first;
+    if (slab == NULL)
+        return false;
+    bool free = fold_held(cache, slab) < cache_class(slab)->blocks;
+    list_remove(cache, slab);
+    list_add(cache, free ? &bin->partial : &bin->full, slab);
+    return free;
 }
 
 /* Makes a slab in the partial list the current one. */
