@@ -50,7 +50,7 @@
 #define CHUNK_BYTES (64 * KIB)
 #define THRIFTY 256u           /* bytes from which on any free block is taken before a fresh one */
 #define LOOKS 8u               /* words looked at for one that is worth it */
-#define REACH_BYTES (16 * KIB) /* that come into reach at a time, or more of many */
+#define REACH_BYTES (16 * KIB) /* that come into reach at a time, or more of many small blocks */
 
 ALPS_FAST_TLS struct alps_fast_thread alps_fast_thread_0 = {.handle = CACHE_NO_HANDLE};
 
@@ -237,7 +237,8 @@ static bool extend(struct cache_slab *slab, unsigned *word)
     const struct slab_class *c = cache_class(slab);
     if (slab->reach == c->blocks)
         return false;
-    uint64_t end = slab->reach + max_u64(REACH_BYTES / c->size + 1, slab->reach / 4);
+    uint64_t more = c->spans > 1 ? 0 : slab->reach / 4;
+    uint64_t end = slab->reach + max_u64(REACH_BYTES / c->size + 1, more);
     *word = slab->reach / 64;
     slab->reach = (unsigned)min_u64(min_u64(end, c->blocks), (*word + 1) * 64);
     return true;
