@@ -356,10 +356,11 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     fam_store(&intent->where, alps_ref(heap, where));
     fam_store(&intent->block, block);
     fam_store(&intent->incarnation, span_incarnation(place.state));
-    fam_store_release(&intent->op, INTENT_FREE);
-    layout_persist(heap_layout(heap), &intent->op);
+    /* Announced first: who folds sees an intent that an heir may act upon. */
     if (span_kind(place.state) == SPAN_SLAB)
         slab_announce_free(heap_layout(heap), place.span, place.state);
+    fam_store_release(&intent->op, INTENT_FREE);
+    layout_persist(heap_layout(heap), &intent->op);
     uint64_t expected = block;
     const bool won = fam_cas(word, &expected, ALPS_NULL);
     layout_persist(heap_layout(heap), word); /* before the block is free */

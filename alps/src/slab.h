@@ -117,8 +117,8 @@ unsigned slab_settle(struct instance *instance, uint64_t span, unsigned class);
 
 /* ---- by anyone ---- */
 
-/* To be called between the note of an intent to free a block of this slab and the free: tells those
- * who fold to look for it. */
+/* To be called before an intent to free a block of this slab is noted: tells those who fold to look
+ * for it. */
 void slab_announce_free(const struct layout *l, uint64_t span, uint64_t state);
 
 /* Frees block number index of a slab found in that state, by R. 0, -EALREADY, or -EAGAIN if the

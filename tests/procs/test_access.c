@@ -901,6 +901,88 @@ TEST(access, a_free_from_of_what_is_freed_in_bulk_is_not_done_twice)
     free_from_and_reuse(BULK_FREED);
 }
 
+static void recover_late(void *context)
+{
+    struct publisher *heir = context;
+    alps_fam_set_hook(change, &heir->trigger); /* who opens the heap recovers, too */
+    alps_heap_t *heap = heap_open_with(heir->path, ALPS_OPEN_PERMANENT);
+    CHECK_ERR(alps_recover(heap, NULL), 0);
+    alps_fam_set_hook(NULL, NULL);
+    *heir->accesses = heir->trigger.accesses;
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+/* A process died in alps_free_from; its heir halts in recovery. Meanwhile the pointer is withdrawn,
+ * the block's generation freed in bulk, and the block taken again. The heir must not free it. */
+static void withdraw_beside_heir(const char *path, uint64_t killed_at, uint64_t halted_at,
+                                 uint64_t *accesses, bool *is_through)
+{
+    enum { COUNT = 1100, FIRST = 1000, SIZE = 64 };
+    static alps_ptr_t blocks[COUNT];
+    heap_make(path, 16 * MIB, 16 * MIB);
+    alps_heap_t *heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
+    const alps_ptr_t place = alps_calloc(heap, 1, 4096, ALPS_ANY_NODE);
+    for (unsigned i = 0; i < FIRST; i++)
+        blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    heap = heap_open(path);
+    const alps_gen_t generation = alps_heap_generation(heap);
+    *(alps_ptr_t *)alps_deref(heap, place) = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
+    alps_ptr_t *word = alps_deref(heap, place);
+
+    struct publisher p = {
+        .path = path, .word = place, .trigger = {.at = killed_at}, .accesses = accesses};
+    pid_t child = test_fork(free_from_late, &p);
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    *is_through = WIFEXITED(status);
+
+    struct publisher heir = {.path = path, .trigger = {.halt_at = halted_at}, .accesses = accesses};
+    CHECK(pipe(heir.trigger.halted) == 0 && pipe(heir.trigger.go) == 0);
+    child = test_fork(recover_late, &heir);
+    if (halted_at == 0)
+        test_join(child);
+    else
+        wait_for_byte(heir.trigger.halted[0]);
+    *word = ALPS_NULL;
+    int rc = alps_bulk_free(heap, generation);
+    CHECK(rc == 0 || rc == -EBUSY || rc == -ENOENT); /* busy: the heir has the slab in hand */
+    CHECK_ERR(alps_heap_trim(heap), 0);              /* folds */
+    for (unsigned i = FIRST; i < COUNT; i++)
+        blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+    if (halted_at != 0) {
+        CHECK_EQ(write(heir.trigger.go[1], "", 1), 1);
+        test_join(child);
+    }
+
+    rc = alps_bulk_free(heap, generation);
+    CHECK(rc == 0 || rc == -ENOENT);
+    CHECK_EQ(blocks_stats(heap).live_blocks, COUNT + 1u);
+    blocks_check_heap(heap);
+    for (unsigned i = 0; i < COUNT; i++)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    CHECK_ERR(alps_heap_destroy(path), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        close(heir.trigger.halted[i]);
+        close(heir.trigger.go[i]);
+    }
+}
+
+TEST(access, a_block_that_is_withdrawn_and_taken_again_is_not_freed_by_an_heir)
+{
+    const char *path = test_heap_path();
+    uint64_t *accesses = blocks_shared(sizeof *accesses);
+    bool is_through = false;
+    for (uint64_t killed_at = 1; !is_through; killed_at++) {
+        withdraw_beside_heir(path, killed_at, 0, accesses, &is_through);
+        for (uint64_t n = 1, end = is_through ? 0 : *accesses; n <= end; n += blocks_slow() ? 5 : 1)
+            withdraw_beside_heir(path, killed_at, n, accesses, &is_through);
+    }
+}
+
 /* ---- a generation that two free at the same time ---- */
 
 struct bulk {

@@ -742,8 +742,13 @@ inline call()
         st = state;
         CHANGE(intent_block[slot] = b + 1);
         CHANGE(intent_incarnation[slot] = INCARNATION(st));
+#ifdef ANNOUNCED_LATE
         CHANGE(intent[slot] = FROM);
         CHANGE(announced = INCARNATION(st) + 1);
+#else
+        CHANGE(announced = INCARNATION(st) + 1);
+        CHANGE(intent[slot] = FROM);
+#endif
         CHANGE(place = 0; held[b] = INTENDED);
 #ifdef OWN_WITHDRAWAL
         free_block();
