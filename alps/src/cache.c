@@ -654,9 +654,8 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
 {
     unsigned class = span_class(state);
     struct cache_bin *bin = &cache->anywhere.bins[class];
-    /* Beyond that, freeing by R is cheaper than holding it for a moment. And a thread that has
-     * blocks to allocate leaves the others to threads that have none. */
-    if (bin->partial.first != NULL || list_is_long(cache, &bin->partial, class))
+    /* A thread that has blocks to allocate leaves the others to threads that have none. */
+    if (bin->partial.first != NULL)
         return NULL;
     struct instance *instance = cache->pool->instance;
     const struct layout_record *record = layout_record(&instance->layout, span);
@@ -846,6 +845,7 @@ struct cache *cache_get_slow(struct cache_pool *pool)
         cache = spare != NULL ? spare : cache_new(pool);
         if (cache != NULL) {
             add_threads(pool, 1);
+            set_keep(cache);
             cache->keeps_full = false;
         }
     }
@@ -858,7 +858,6 @@ struct cache *cache_get_slow(struct cache_pool *pool)
         error_set(ENOMEM, "no memory for this process's own book-keeping");
         return NULL;
     }
-    set_keep(cache);
     pthread_setspecific(exit_key, pool);
     __atomic_store_n(&alps_fast_thread_0.handle, pool->handle, __ATOMIC_RELAXED); /* DRAM: */
     alps_fast_thread_0.cache = cache;

@@ -122,7 +122,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
 void cache_shrink(struct cache *cache);
 
 /* Holds an unowned slab, found in that state, so that frees into it are local. NULL if it is not of
- * this instance's generation, if somebody else was faster, or if enough is held. */
+ * this instance's generation, if somebody else was faster, or if the thread has another slab of
+ * that class to allocate from. */
 struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t state);
 
 /* The copy of a word of A. */

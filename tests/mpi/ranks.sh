@@ -71,6 +71,9 @@ kill_ranks() {
     pkill -KILL -P "$job" -f "$driver --duration 100s"
     wait "$job"
     job=
+    while [ -n "$(processes "$name --worker")" ]; do # they die with their ranks
+        sleep 0.05
+    done
 }
 
 # ends: the job does, not as if all were well, and nothing is left of it.

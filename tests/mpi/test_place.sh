@@ -83,9 +83,6 @@ ln "$file" "$dir/kept" # as kill_ranks calls it
 for number in 1 3; do
     start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --in-place --keep
     kill_ranks '"live_blocks":[1-9][0-9]'
-    while [ -n "$(processes "$name --worker")" ]; do # they die with their ranks
-        sleep 0.05
-    done
     ranks 0 "$number" --recover --heap "$dir/kept" --in-place --json "$dir/json-lines"
     equals "jobs taken over" \
         "$(lines '"record":"recovered".*"generations_freed":[1-9].*"blocks_freed":[1-9]' \
