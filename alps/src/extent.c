@@ -62,8 +62,9 @@
 #include "error.h"
 
 #define LOCK_TRIES 256u      /* for a shard */
-#define RESERVE_PART 8u      /* of the heap may be in reserve, in each shard ... */
+#define RESERVE_PART 4u      /* of the heap may be in reserve in all, half of that in a shard ... */
 #define SPANS_ENOUGH 131072u /* ... and of a heap of more than 8 GiB no more */
+#define GROWTH_PART 8u       /* of the heap at a time */
 #define AHEAD 256u /* spans looked at beyond those that are claimed, to be noted as free */
 
 /* Of the thread's shard, from 1 on; 0: none yet. No call finds it. */
@@ -181,20 +182,29 @@ static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t 
 
 /* ---- the reserve and the hints ---- */
 
-static void set_shares(struct instance *instance)
-{
-    const struct layout *l = &instance->layout;
-    uint64_t spans = layout_present(l, SPANS_ENOUGH);
-    uint64_t reserve_max = l->durable ? 0 : spans / RESERVE_PART;
-    __atomic_store_n(&instance->spans, spans, __ATOMIC_RELAXED);             /* DRAM: */
-    __atomic_store_n(&instance->reserve_max, reserve_max, __ATOMIC_RELAXED); /* DRAM: */
-}
-
 static unsigned users[INSTANCE_SHARDS]; /* threads of this process that have a shard */
 
 static unsigned shard_users(unsigned shard)
 {
     return __atomic_load_n(&users[shard], __ATOMIC_RELAXED); /* DRAM: */
+}
+
+/* What there is for each, by the heap's size and the processes and threads that there are now. */
+static void set_shares(struct instance *instance)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t spans = layout_present(l, SPANS_ENOUGH), parts = 0;
+    for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
+        parts += shard_users(i) != 0;
+    parts = max_u64(parts * layout_slots_used(l), 2);
+    /* All threads read these: they are written only when they change. */
+    if (spans == __atomic_load_n(&instance->spans, __ATOMIC_RELAXED) && /* DRAM: */
+        parts == __atomic_load_n(&instance->parts, __ATOMIC_RELAXED))   /* DRAM: */
+        return;
+    uint64_t reserve_max = l->durable ? 0 : spans / RESERVE_PART / parts;
+    __atomic_store_n(&instance->spans, spans, __ATOMIC_RELAXED);             /* DRAM: */
+    __atomic_store_n(&instance->parts, parts, __ATOMIC_RELAXED);             /* DRAM: */
+    __atomic_store_n(&instance->reserve_max, reserve_max, __ATOMIC_RELAXED); /* DRAM: */
 }
 
 /* The one that the fewest threads have, so that they rarely meet. */
@@ -581,8 +591,10 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, in
         return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
                          l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
     int rc = modulus == 1 ? claim_noted(instance, count, node, first) : -ENOMEM;
-    if (rc == -ENOMEM)
+    if (rc == -ENOMEM) {
+        set_shares(instance);
         rc = search_zones(instance, &s, node, first);
+    }
     if (rc == -ENOMEM) {
         s.backed_only = true;
         rc = search_zones(instance, &s, node, first);
@@ -663,8 +675,9 @@ bool extent_take(struct instance *instance, uint64_t first, uint64_t state)
     return fam_cas(layout_state(&instance->layout, first), &state, claimed);
 }
 
-void extent_shrink(struct instance *instance)
+uint64_t extent_shrink(struct instance *instance)
 {
+    uint64_t given = 0;
     for (unsigned k = 0; k < INSTANCE_SHARDS && instance->shards != NULL; k++) {
         struct instance_shard *shard = &instance->shards[k];
         while (!shard_lock(shard))
@@ -673,10 +686,15 @@ void extent_shrink(struct instance *instance)
         shard->reserve.count = 0;
         set_reserve_spans(shard, 0);
         shard_unlock(shard);
-        for (unsigned i = 0; i < reserve.count; i++)
-            if (extent_take(instance, reserve.runs[i].first, reserve.runs[i].state))
-                extent_give_back(instance, reserve.runs[i].first, reserve.runs[i].length);
+        for (unsigned i = 0; i < reserve.count; i++) {
+            const struct instance_run *run = &reserve.runs[i];
+            if (!extent_take(instance, run->first, run->state))
+                continue;
+            extent_give_back(instance, run->first, run->length);
+            given += run->length;
+        }
     }
+    return given;
 }
 
 uint64_t extent_shrink_all(struct instance *instance)
@@ -797,7 +815,8 @@ int extent_grow(struct instance *instance, uint64_t count)
         uint64_t there = free_before(l, start);
         if (there + room < count)
             continue;
-        uint64_t wanted = min_u64(room, max_u64(count > there ? count - there : 1, present / 8));
+        uint64_t wanted =
+            min_u64(room, max_u64(count > there ? count - there : 1, present / GROWTH_PART));
         for (; wanted != 0 && zone < end; zone++) {
             uint64_t before = fam_load(&layout_zone(l, zone)->spans);
             uint64_t add = min_u64(wanted, layout_zone_limit(l, zone) - before);
@@ -810,6 +829,14 @@ int extent_grow(struct instance *instance, uint64_t count)
         return 0;
     }
     return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);
+}
+
+bool extent_would_grow_by(const struct instance *instance, uint64_t count)
+{
+    const struct layout *l = &instance->layout;
+    uint64_t present = layout_present(l, l->span_count);
+    uint64_t room = l->file_spans * l->region.file_count - present;
+    return count < min_u64(room, present / GROWTH_PART);
 }
 
 bool extent_zone_unused(const struct layout *l, uint64_t zone)

@@ -30,8 +30,8 @@ void extent_release(struct instance *instance, uint64_t first, uint64_t count);
 /* The same, to all instances in any case. */
 void extent_give_back(struct instance *instance, uint64_t first, uint64_t count);
 
-/* Gives the reserve back. */
-void extent_shrink(struct instance *instance);
+/* Gives the reserve back; returns how many spans. */
+uint64_t extent_shrink(struct instance *instance);
 
 /* Takes a run that starts at a claimed span, found in that state, for the instance alone. false if
  * it is another one's, and not in reserve, or somebody else was faster. */
@@ -63,6 +63,9 @@ bool extent_covers(const struct layout *layout, uint64_t first, uint64_t state, 
 /* Makes more spans exist, so that with what is free before them count are in a row. -ENOMEM if the
  * capacity does not allow it. */
 int extent_grow(struct instance *instance, uint64_t count);
+
+/* Whether the heap can grow, and would by more spans than that. */
+bool extent_would_grow_by(const struct instance *instance, uint64_t count);
 
 /* Whether all spans of a zone are free. */
 bool extent_zone_unused(const struct layout *l, uint64_t zone);

@@ -63,8 +63,15 @@ COLD static int alloc_when_short(alps_heap_t *heap, struct cache *cache, unsigne
     uint64_t wanted = class < SLAB_CLASSES ? slab_classes[class].spans : alone;
     struct cache_set *set = &cache->anywhere;
 
+    /* What is in reserve goes first: what the cache lets go of then has room there, and counts. */
+    uint64_t given = extent_shrink(&heap->instance);
     cache_shrink(cache);
-    extent_shrink(&heap->instance);
+    given += extent_shrink(&heap->instance);
+    if (extent_would_grow_by(&heap->instance, given))
+        given += extent_shrink_all(&heap->instance);
+    /* If that was little, the next time is near, and each time what was kept is gone. */
+    if (extent_would_grow_by(&heap->instance, given))
+        extent_grow(&heap->instance, wanted);
     int rc = try_alloc(cache, set, class, size, alignment, intent, false, block);
     if (rc == -ENOMEM && extent_shrink_all(&heap->instance) != 0)
         rc = try_alloc(cache, set, class, size, alignment, intent, false, block);

@@ -42,6 +42,7 @@ struct instance {
     uint64_t cursor;               /* DRAM: span to look at first for a free one; a hint */
     struct instance_shard *shards; /* DRAM: INSTANCE_SHARDS, or NULL */
     uint64_t spans;                /* that exist, as far as is known, of 8 GiB at most */
+    uint64_t parts;                /* that what is for all is cut into, as far as is known */
     uint64_t reserve_max;          /* spans in the reserve of each shard */
 };
 

@@ -260,6 +260,39 @@ TEST(growth, of_a_free_heap_is_enough_for_a_larger_block)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
+/* Keeps blocks of 512 KiB in reserve, and fills the heap with such that cannot come from there
+ * until it has grown. Returns what was free then of the size that it had before. */
+static int64_t left_by_growth(unsigned kept, uint64_t capacity)
+{
+    enum { SIZE = 512 * KIB, ALIGNMENT = 128 * KIB };
+    const char *path = test_heap_path();
+    heap_make(path, 64 * MIB, capacity);
+    alps_heap_t *heap = heap_open(path);
+    alps_ptr_t blocks[16];
+    for (unsigned i = 0; i < kept; i++)
+        blocks[i] = alps_malloc(heap, SIZE, ALPS_ANY_NODE);
+    for (unsigned i = 0; i < kept; i++)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    struct alps_stats first = blocks_stats(heap), now = first;
+    while (now.size == first.size) {
+        CHECK(alps_aligned_alloc(heap, ALIGNMENT, SIZE, ALPS_ANY_NODE) != ALPS_NULL);
+        now = blocks_stats(heap);
+    }
+    blocks_check_heap(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+    return (int64_t)(first.usable_bytes - now.span_bytes);
+}
+
+/* A heap that got back little when it was short would be so again and again, each time without what
+ * it kept: it grows at once. Not so if it could only grow by less than that. */
+TEST(growth, comes_when_little_was_kept)
+{
+    const int64_t block = 512 * KIB;
+    CHECK_LE(3 * block, left_by_growth(4, 128 * MIB));
+    CHECK_LT(left_by_growth(8, 66 * MIB), block);
+    CHECK_LT(left_by_growth(0, 128 * MIB), block);
+}
+
 /* Sanitizers leave fewer addresses. */
 static void need_addresses(uint64_t length)
 {

@@ -163,6 +163,35 @@ TEST(extent, what_is_released_stays_in_reserve_until_it_is_shrunk)
     inside_check(heap);
 }
 
+/* Also of instances that were alone when they came. */
+TEST(extent, a_quarter_of_the_heap_is_in_reserve_at_most)
+{
+    enum { INSTANCES = 12 };
+    alps_heap_t *heaps[INSTANCES];
+    const char *path = inside_create(32 * MIB, 32 * MIB, 4 * MIB);
+    for (unsigned count = 1; count <= INSTANCES; count++) {
+        heaps[count - 1] = inside_open(path, 0);
+        const uint64_t all = free_spans(heaps[0]);
+        uint64_t reserved = 0;
+        for (unsigned i = 0; i < count; i++) {
+            uint64_t runs[64];
+            for (unsigned k = 0; k < 64; k++)
+                runs[k] = claim(heaps[i], 4, 1);
+            for (unsigned k = 0; k < 64; k++)
+                extent_release(&heaps[i]->instance, runs[k], 4);
+            reserved += reserved_spans(heaps[i]);
+        }
+        CHECK_LE(reserved, all / 4 + 1);
+        CHECK_LE(all / 16, reserved);
+        for (unsigned i = 0; i < count; i++) {
+            extent_shrink(&heaps[i]->instance);
+            inside_forget_hints(
+                heaps[i]); /* it looks for free spans next, and so at who is there */
+        }
+    }
+    inside_check(heaps[0]);
+}
+
 TEST(extent, of_equal_runs_the_one_freed_last_is_used_again)
 {
     alps_heap_t *heap = small_heap();
