@@ -231,16 +231,27 @@ static bool next_word(struct cache_slab *slab, bool any_part, unsigned *word)
     return false;
 }
 
-/* Brings some more blocks into reach; false if all are. */
-static bool extend(struct cache_slab *slab, unsigned *word)
+/* Blocks within reach once there are some more. */
+static unsigned next_reach(const struct slab_class *c, unsigned reach)
+{
+    uint64_t more = c->spans > 1 ? 0 : reach / 4;
+    uint64_t end = reach + max_u64(REACH_BYTES / c->size + 1, more);
+    return (unsigned)min_u64(min_u64(end, c->blocks), (reach / 64 + 1) * 64);
+}
+
+/* Brings some more blocks into reach, with memory behind them; false if all are, or if there is
+ * none. */
+static bool extend(struct cache *cache, struct cache_slab *slab, unsigned *word)
 {
     const struct slab_class *c = cache_class(slab);
+    struct layout *l = &cache->pool->instance->layout;
     if (slab->reach == c->blocks)
         return false;
-    uint64_t more = c->spans > 1 ? 0 : slab->reach / 4;
-    uint64_t end = slab->reach + max_u64(REACH_BYTES / c->size + 1, more);
+    unsigned reach = next_reach(c, slab->reach);
+    if (c->spans > 1 && slab_back(l, slab->span, slab->class, reach) != 0)
+        return false;
     *word = slab->reach / 64;
-    slab->reach = (unsigned)min_u64(min_u64(end, c->blocks), (*word + 1) * 64);
+    slab->reach = reach;
     return true;
 }
 
@@ -316,17 +327,6 @@ static void unhold(struct cache *cache, struct cache_slab *slab)
     record_drop(cache, slab);
 }
 
-/* The blocks up to the last one in use. */
-static unsigned reach_of(const struct slab_class *c, const uint64_t *allocated)
-{
-    for (unsigned w = c->words; w-- > 0;) {
-        uint64_t bits = allocated[w] & slab_word_mask(c, w);
-        if (bits != 0)
-            return w * 64 + 64 - (unsigned)__builtin_clzll(bits);
-    }
-    return 0;
-}
-
 /* Holds an owned slab with these bits of A; NULL without memory for a record. */
 static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint64_t span,
                                unsigned class, const uint64_t *allocated, unsigned used,
@@ -351,7 +351,7 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     for (unsigned w = 0; w < c->words; w++)
         alps_fast_copies(&slab->fast)[w].empty = empty_word(slab, w);
     slab->word = 0;
-    slab->reach = reach_of(c, allocated);
+    slab->reach = slab_reach(c, allocated);
     set_limit(slab, used);
     set_map(cache, slab, slab);
     return slab;
@@ -511,7 +511,7 @@ bool cache_next_word(struct cache *cache, struct cache_bin *bin)
         return true;
     }
     while ((oldest = bin->partial.first) != NULL && !any_word(cache, oldest, &some)) {
-        if (extend(oldest, &some))
+        if (extend(cache, oldest, &some))
             break;
         list_remove(cache, oldest);
         put_into_full(cache, oldest);
@@ -520,7 +520,7 @@ bool cache_next_word(struct cache *cache, struct cache_bin *bin)
         rotate(cache, bin, oldest, word);
         return true;
     }
-    if (slab != NULL && (extend(slab, &word) || next_word(slab, true, &word))) {
+    if (slab != NULL && (extend(cache, slab, &word) || next_word(slab, true, &word))) {
         set_word(slab, word);
         return true;
     }
@@ -556,13 +556,15 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             break;
         slab = hold_owned(cache, bin, span, class, false);
         cache->keeps_full = true;
-        if (slab != NULL && (next_word(slab, true, &word) || extend(slab, &word))) {
+        if (slab != NULL && (next_word(slab, true, &word) || extend(cache, slab, &word))) {
             set_current(bin, slab, word);
             return 0;
         }
+        if (slab != NULL) /* there is no memory for more of it */
+            let_go(cache, slab);
     }
     set_keep(cache);
-    int rc = slab_create(instance, class, set->node, &span);
+    int rc = slab_create(instance, class, next_reach(&slab_classes[class], 0), set->node, &span);
     if (rc != 0)
         return rc;
     uint64_t allocated[SLAB_WORDS_MAX];
@@ -573,7 +575,7 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         slab_destroy(instance, span, class);
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     }
-    extend(slab, &word);
+    extend(cache, slab, &word);
     set_current(bin, slab, word);
     return 0;
 }

@@ -10,8 +10,9 @@
  *      is SPAN_SLAB or SPAN_EXTENT, and the tail is one of those in E2.
  *   E2 A SPAN_SLAB or SPAN_EXTENT of n spans (record.length) is followed by n - 1 SPAN_TAIL spans
  *      with distances 1 .. n - 1.
- *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed, every span of a
- *      slab or extent in a chunk that is backed, too.
+ *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed, every span of an
+ *      extent, and of a slab those up to the last block that was ever allocated, in a chunk that is
+ *      backed, too.
  *   E4 A span in SPAN_CLAIMED names a slot that is not SLOT_FREE, and its zone is noted as touched
  *      there.
  *   E5 record.incarnation of a first span is the one in its state word, and grows with each use.
@@ -72,6 +73,7 @@ static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_
 
 struct search {
     uint64_t count;
+    uint64_t backed; /* spans at the start that need memory behind them */
     uint64_t modulus;
     uint64_t phase;   /* first span = phase modulo modulus */
     bool backed_only; /* there is no more memory: only what is backed already */
@@ -168,14 +170,15 @@ static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
     return 0;
 }
 
-/* The same, with memory behind them; -ENOMEM if there is none. */
-static int claim_backed_run(struct instance *instance, uint64_t first, uint64_t count)
+/* The same, as searched for, with memory behind as many as are to have some; -ENOMEM if there is
+ * none. */
+static int claim_backed_run(struct instance *instance, const struct search *s, uint64_t first)
 {
-    int rc = claim_run(instance, first, count);
+    int rc = claim_run(instance, first, s->count);
     if (rc == 0) {
-        rc = layout_back_spans(&instance->layout, first, count);
+        rc = layout_back_spans(&instance->layout, first, s->backed);
         if (rc != 0)
-            unclaim(instance, first, count);
+            unclaim(instance, first, s->count);
     }
     return rc;
 }
@@ -389,10 +392,11 @@ static struct instance_run reserve_add(const struct instance *instance,
 }
 
 /* A run from a shard's reserve. -ENOMEM if there is none. */
-static int claim_reserved(struct instance *instance, struct instance_shard *shard, uint64_t count,
-                          int node, uint64_t *first)
+static int claim_reserved(struct instance *instance, struct instance_shard *shard,
+                          const struct search *s, int node, uint64_t *first)
 {
-    const struct layout *l = &instance->layout;
+    struct layout *l = &instance->layout;
+    const uint64_t count = s->count;
     struct instance_runs *reserve = &shard->reserve;
     struct instance_run run;
     unsigned i;
@@ -412,13 +416,18 @@ static int claim_reserved(struct instance *instance, struct instance_shard *shar
     for (uint64_t k = run.tailed; k < count; k++)
         fam_store_release(layout_state(l, run.first + k), span_tail(k));
     *first = run.first;
-    return 0;
+    /* Slabs leave some of their spans as they were. */
+    int rc = layout_back_spans(l, run.first, s->backed);
+    if (rc != 0)
+        extent_give_back(instance, run.first, count);
+    return rc;
 }
 
 /* A run from one of a shard's hints that is still true. -ENOMEM if there is none. */
-static int claim_hinted(struct instance *instance, struct instance_shard *shard, uint64_t count,
-                        int node, uint64_t *first)
+static int claim_hinted(struct instance *instance, struct instance_shard *shard,
+                        const struct search *s, int node, uint64_t *first)
 {
+    const uint64_t count = s->count;
     struct instance_runs *hints = &shard->hints;
     while (shard_lock(shard)) {
         unsigned i = runs_find(&instance->layout, hints, count, node);
@@ -433,7 +442,7 @@ static int claim_hinted(struct instance *instance, struct instance_shard *shard,
         if (run.length == 0)
             break;
         *first = run.first;
-        if (claim_backed_run(instance, run.first, count) == 0)
+        if (claim_backed_run(instance, s, run.first) == 0)
             return 0;
     }
     return -ENOMEM;
@@ -447,21 +456,21 @@ static uint64_t count_claims(const struct instance_shard *shard)
 /* A run that the thread knows of, or one in reserve where nobody has claimed anything since this
  * thread last looked there: of threads that have ended, or free more than they allocate. In what
  * other threads use, its blocks would part runs that belong together. */
-static int claim_noted(struct instance *instance, uint64_t count, int node, uint64_t *first)
+static int claim_noted(struct instance *instance, const struct search *s, int node, uint64_t *first)
 {
     if (instance->shards == NULL)
         return -ENOMEM;
     struct instance_shard *own = &instance->shards[own_shard()];
     __atomic_store_n(&own->claims, count_claims(own) + 1, __ATOMIC_RELAXED); /* DRAM: */
-    int rc = claim_reserved(instance, own, count, node, first);
+    int rc = claim_reserved(instance, own, s, node, first);
     for (unsigned i = 0; i < INSTANCE_SHARDS && rc != 0; i++) {
         struct instance_shard *shard = &instance->shards[i];
         uint64_t claims = count_claims(shard);
         uint64_t before = __atomic_exchange_n(&own->seen[i], claims, __ATOMIC_RELAXED); /* DRAM: */
         if (before == claims)
-            rc = claim_reserved(instance, shard, count, node, first);
+            rc = claim_reserved(instance, shard, s, node, first);
     }
-    return rc == 0 ? 0 : claim_hinted(instance, own, count, node, first);
+    return rc == 0 ? 0 : claim_hinted(instance, own, s, node, first);
 }
 
 /* Spans of a run that a search found were claimed: notes what is left of it. */
@@ -502,7 +511,7 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
             break;
         uint64_t start = align_first(s, run.first);
         if (start + s->count <= run.end) {
-            int rc = claim_backed_run(instance, start, s->count);
+            int rc = claim_backed_run(instance, s, start);
             if (rc == 0) {
                 *first = start;
                 note_rest(instance, run, start, s->count);
@@ -542,7 +551,7 @@ static int claim_across(struct instance *instance, const struct search *s, int n
             end = run.end;
             uint64_t aligned = align_first(s, start);
             if (aligned + s->count <= end) {
-                int rc = claim_backed_run(instance, aligned, s->count);
+                int rc = claim_backed_run(instance, s, aligned);
                 if (rc == 0) {
                     *first = aligned;
                     note_rest(instance, (struct run){start, end}, aligned, s->count);
@@ -580,17 +589,17 @@ static int search_zones(struct instance *instance, const struct search *s, int n
     return rc;
 }
 
-int extent_claim(struct instance *instance, uint64_t count, uint64_t modulus, int node,
-                 uint64_t *first)
+int extent_claim(struct instance *instance, uint64_t count, uint64_t backed, uint64_t modulus,
+                 int node, uint64_t *first)
 {
     const struct layout *l = &instance->layout;
     instance_beat(instance);
-    struct search s = {.count = count, .modulus = modulus};
+    struct search s = {.count = count, .backed = backed, .modulus = modulus};
     s.phase = (0 - (l->data_offset >> SPAN_SHIFT)) & (modulus - 1);
     if (count > l->span_count)
         return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
                          l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
-    int rc = modulus == 1 ? claim_noted(instance, count, node, first) : -ENOMEM;
+    int rc = modulus == 1 ? claim_noted(instance, &s, node, first) : -ENOMEM;
     if (rc == -ENOMEM) {
         set_shares(instance);
         rc = search_zones(instance, &s, node, first);
@@ -737,7 +746,7 @@ int extent_alloc(struct instance *instance, uint64_t size, uint64_t alignment, i
     uint64_t count = (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
     uint64_t modulus = alignment <= SPAN_SIZE ? 1 : alignment >> SPAN_SHIFT;
     uint64_t first;
-    int rc = extent_claim(instance, count, modulus, node, &first);
+    int rc = extent_claim(instance, count, count, modulus, node, &first);
     if (rc != 0)
         return rc;
     uint32_t incarnation = extent_begin(instance, first, count);

@@ -121,9 +121,11 @@ static int mend_spans(struct layout *l)
         for (uint64_t span = first; span < stop && rc == 0; span++) {
             if (span < end || layout_span_state(l, span) == SPAN_FREE)
                 continue;
-            const uint64_t count = mend_run(l, span);
+            const uint64_t count = mend_run(l, span), state = layout_span_state(l, span);
             if (count == 0)
                 put(l, layout_state(l, span), SPAN_FREE);
+            else if (span_kind(state) == SPAN_SLAB)
+                rc = layout_back_spans(l, span, slab_backed_spans(l, span, span_class(state)));
             else
                 rc = layout_back_spans(l, span, count);
             end = span + count;

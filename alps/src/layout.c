@@ -849,12 +849,22 @@ int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
     return 0;
 }
 
+/* Chunks in a row, from that of a span on, that have memory behind them; perhaps not all. */
+static unsigned count_backed(const struct layout *l, uint64_t span)
+{
+    uint64_t bits = fam_load_acquire(layout_backed(l, span)) >> (layout_chunk(l, span) & 63);
+    return bits == ~(uint64_t)0 ? 64 : (unsigned)__builtin_ctzll(~bits);
+}
+
 int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
 {
     const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
-    for (uint64_t at = first & ~(chunk - 1); at < first + count; at += chunk) {
-        if (layout_span_backed(l, at))
+    for (uint64_t at = first & ~(chunk - 1); at < first + count;) {
+        const uint64_t backed = count_backed(l, at);
+        if (backed != 0) {
+            at += backed << l->chunk_shift;
             continue;
+        }
         /* No further than the zone's spans: the file ends there. */
         const uint64_t zone = layout_zone_of(l, at);
         const uint64_t end = (zone << l->zone_shift) + layout_zone_spans(l, zone);

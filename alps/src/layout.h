@@ -21,7 +21,7 @@
 
 #define LAYOUT_MAGIC UINT64_C(0x0a70616568737061)      /* "apsheap\n" */
 #define LAYOUT_PART_MAGIC UINT64_C(0x0a74726170737061) /* "apspart\n" */
-#define LAYOUT_VERSION 4u
+#define LAYOUT_VERSION 5u
 #define LAYOUT_BYTE_ORDER 0x01020304u
 
 #define SPAN_SHIFT 16u
@@ -37,9 +37,9 @@
 #define LAYOUT_HOST_NAME 64u
 #define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
 #define LAYOUT_LINE 128u                     /* single-writer and shared words are this far apart */
-/* A zone's memory is secured in chunks: 64 of them, or as many as make 512 KiB each, up to 256. */
+/* A zone's memory is secured in chunks: 64 of them, or as many as make 128 KiB each, up to 256. */
 #define LAYOUT_CHUNK_WORDS 4u /* of a bitmap over them */
-#define LAYOUT_CHUNK_SIZE (512 * KIB)
+#define LAYOUT_CHUNK_SIZE (128 * KIB)
 
 #define LAYOUT_SIZE_MIN (16 * MIB)
 #define LAYOUT_CAPACITY_MAX (16 * TIB)

@@ -155,11 +155,44 @@ void slab_flush(const struct layout *l, uint64_t span, unsigned class)
     layout_flush_words(l, layout_released(l, span)->words, 2 * words);
 }
 
-int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span)
+unsigned slab_reach(const struct slab_class *c, const uint64_t *allocated)
+{
+    for (unsigned w = c->words; w-- > 0;) {
+        uint64_t bits = allocated[w] & slab_word_mask(c, w);
+        if (bits != 0)
+            return w * 64 + 64 - (unsigned)__builtin_clzll(bits);
+    }
+    return 0;
+}
+
+/* Spans that the first blocks of a slab lie in. */
+static uint64_t spans_of(const struct slab_class *c, unsigned blocks)
+{
+    return (c->first + (uint64_t)blocks * c->size + SPAN_SIZE - 1) >> SPAN_SHIFT;
+}
+
+uint64_t slab_backed_spans(const struct layout *l, uint64_t span, unsigned class)
+{
+    const struct slab_class *c = &slab_classes[class];
+    uint64_t allocated[SLAB_WORDS_MAX];
+    if (c->spans == 1)
+        return 1; /* A may lie there */
+    for (unsigned w = 0; w < c->words; w++)
+        allocated[w] = fam_load_acquire(&slab_allocated(l, span, class)[w]);
+    return spans_of(c, slab_reach(c, allocated));
+}
+
+int slab_back(struct layout *l, uint64_t span, unsigned class, unsigned blocks)
+{
+    return layout_back_spans(l, span, spans_of(&slab_classes[class], blocks));
+}
+
+int slab_create(struct instance *instance, unsigned class, unsigned blocks, int node,
+                uint64_t *span)
 {
     const struct layout *l = &instance->layout;
     const struct slab_class *c = &slab_classes[class];
-    int rc = extent_claim(instance, c->spans, 1, node, span);
+    int rc = extent_claim(instance, c->spans, spans_of(c, blocks), 1, node, span);
     if (rc != 0)
         return rc;
     uint32_t incarnation = extent_begin(instance, *span, c->spans);

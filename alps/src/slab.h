@@ -71,6 +71,12 @@ static inline uint64_t slab_live(const struct layout *l, uint64_t span, unsigned
     return a & ~slab_released(l, span, w) & slab_word_mask(&slab_classes[class], w);
 }
 
+/* The blocks up to the last one in use, by A. */
+unsigned slab_reach(const struct slab_class *c, const uint64_t *allocated);
+
+/* The spans of a slab that need memory behind them: those up to the last block in use. */
+uint64_t slab_backed_spans(const struct layout *l, uint64_t span, unsigned class);
+
 /* Frees blocks of word w of an owned slab as others do: by R, for the next fold. */
 void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint64_t blocks);
 
@@ -82,8 +88,12 @@ bool slab_is_empty(const struct layout *l, uint64_t span, unsigned class);
 /* In durable heaps: flushes A, C and R. */
 void slab_flush(const struct layout *l, uint64_t span, unsigned class);
 
-/* Makes a new slab, owned by the instance. */
-int slab_create(struct instance *instance, unsigned class, int node, uint64_t *span);
+/* Makes a new slab, owned by the instance, with memory behind its first blocks. */
+int slab_create(struct instance *instance, unsigned class, unsigned blocks, int node,
+                uint64_t *span);
+
+/* Secures the memory behind a slab's first blocks, before one of them is handed out. */
+int slab_back(struct layout *l, uint64_t span, unsigned class, unsigned blocks);
 
 /* Takes over a slab owned by nobody, found in that state. */
 bool slab_own(struct instance *instance, uint64_t span, uint64_t state);

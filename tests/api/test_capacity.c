@@ -327,6 +327,32 @@ TEST(growth, a_heap_of_a_tebibyte_costs_little)
     blocks_clear(&blocks);
 }
 
+static uint64_t file_bytes(const char *path)
+{
+    struct stat status;
+    CHECK_EQ(stat(path, &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* The slab of a block has room for dozens; there is memory for what is used of it. */
+TEST(growth, a_block_takes_little_more_memory_than_it_has_bytes)
+{
+    const char *path = test_heap_path();
+    heap_make(path, 256 * MIB, 256 * MIB);
+    alps_heap_t *heap = heap_open(path);
+    alps_ptr_t p = alps_malloc(heap, 1, ALPS_ANY_NODE); /* brings the first tables */
+    CHECK_NE(p, ALPS_NULL);
+    for (size_t size = 16; size < MIB; size += size / 8) {
+        const uint64_t before = file_bytes(path);
+        p = alps_malloc(heap, size, ALPS_ANY_NODE);
+        CHECK_NE(p, ALPS_NULL);
+        blocks_fill(alps_deref(heap, p), size, 1);
+        CHECK_LE(file_bytes(path), before + size + 384 * KIB);
+    }
+    blocks_check_heap(heap);
+    CHECK_ERR(alps_heap_close(heap), 0);
+}
+
 TEST(growth, every_capacity_up_to_the_largest_can_be_had)
 {
     need_addresses(16 * TIB + GIB);
@@ -436,6 +462,58 @@ TEST(full, a_file_system_without_room_is_enomem)
     blocks_fill(alps_deref(heap, p), 16 * MIB, 1);
     CHECK_ERR(alps_free(heap, p), 0);
     CHECK_ERR(alps_heap_close(heap), 0);
+}
+
+static alps_heap_t *open_permanent(const char *path)
+{
+    const struct alps_open_options options = {.struct_size = sizeof options,
+                                              .flags = ALPS_OPEN_PERMANENT};
+    alps_heap_t *heap;
+    CHECK_ERR(alps_heap_open(path, &options, &heap), 0);
+    return heap;
+}
+
+/* Slabs that have begun get no more memory: what there is of them is used to the end, by others,
+ * too. */
+TEST(full, slabs_stop_growing_where_memory_ends)
+{
+    const uint64_t room = 24 * MIB;
+    mount_small(room);
+    const char *path = test_heap_path();
+    heap_make(path, 64 * MIB, 64 * MIB);
+    static const size_t sizes[] = {450000, 300000, 100000, 30000, 5000, 2300};
+    struct test_rng rng = test_rng(1);
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct blocks blocks = {0};
+        alps_heap_t *heap = open_permanent(path);
+        const size_t count = fill_small(heap, sizes[i], &blocks);
+        CHECK_LE(room * 3 / 4, count * sizes[i]);
+        blocks_check_heap(heap);
+        CHECK_ERR(alps_heap_close(heap), 0);
+
+        heap = open_permanent(path);
+        CHECK_EQ(fill_small(heap, sizes[i], &blocks), 0);
+        for (size_t k = 0; k < blocks.count; k++)
+            if (test_rng_below(&rng, 3) == 0) {
+                block_verify(heap, &blocks.items[k]);
+                CHECK_ERR(alps_free(heap, blocks.items[k].ptr), 0);
+                blocks.items[k--] = blocks.items[--blocks.count];
+            }
+        CHECK_LT(blocks.count, count);
+        CHECK_LE(count * 9 / 10, fill_small(heap, sizes[i], &blocks) + blocks.count);
+        for (size_t k = 0; k < blocks.count; k++)
+            block_verify(heap, &blocks.items[k]);
+        blocks_check_heap(heap);
+        heap_free_all(heap, &blocks);
+        /* No slab stays behind with what it got. */
+        CHECK_ERR(alps_heap_trim(heap), 0);
+        const alps_ptr_t p = alps_malloc(heap, room - 3 * MIB / 2, ALPS_ANY_NODE);
+        CHECK_NE(p, ALPS_NULL);
+        CHECK_ERR(alps_free(heap, p), 0);
+        CHECK_ERR(alps_heap_trim(heap), 0);
+        CHECK_ERR(alps_heap_close(heap), 0);
+        blocks_clear(&blocks);
+    }
 }
 
 TEST(full, creating_without_room_leaves_no_file)

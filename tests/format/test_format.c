@@ -71,6 +71,11 @@ TEST(format, version_3_opens_or_is_refused_politely)
     check_version(3);
 }
 
+TEST(format, version_4_opens_or_is_refused_politely)
+{
+    check_version(4);
+}
+
 /* The present version has its golden heap, and it opens. */
 TEST(format, the_present_version_has_a_golden_heap_that_opens)
 {

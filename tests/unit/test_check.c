@@ -19,7 +19,7 @@ static struct damaged healthy(void)
     d.large = alps_malloc(d.heap, MIB, ALPS_ANY_NODE);
     d.slab = layout_span_of(d.l, d.small);
     d.extent = layout_span_of(d.l, d.large);
-    d.free = d.extent + 17;
+    d.free = d.extent + 16;
     CHECK_EQ(layout_span_known(d.l, d.free), true);
     CHECK_EQ(layout_span_state(d.l, d.free), SPAN_FREE);
     CHECK_ERR(alps_root_set(d.heap, "a", d.small), 0);
@@ -36,6 +36,12 @@ static void expect(struct damaged *d, const char *number)
     if (strncmp(check.first, number, strlen(number)) != 0)
         CHECK_STR(check.first, number);
     CHECK(strstr(alps_error_detail(), check.first) != NULL);
+}
+
+static void use_last_block(const struct layout *l, uint64_t slab)
+{
+    const unsigned class = span_class(layout_span_state(l, slab));
+    fam_or(slab_allocated(l, slab, class), (uint64_t)1 << (slab_classes[class].blocks - 1));
 }
 
 #define DAMAGE(number, statement)                                                                  \
@@ -70,6 +76,8 @@ TEST(check, slabs)
     DAMAGE("S5", fam_or(&layout_released(d.l, d.slab)->words[25], (uint64_t)1 << 31));
     DAMAGE("S5", fam_or(&layout_record(d.l, d.slab)->committed[12], (uint64_t)1 << 63));
     DAMAGE("E4", fam_store(&layout_touched(d.l, layout_slot(d.l, d.heap->instance.slot))[0], 0));
+    /* A block in the part of a slab that has no memory yet. */
+    DAMAGE("E3", use_last_block(d.l, layout_span_of(d.l, alps_malloc(d.heap, 300000, -1))));
 }
 
 TEST(check, tables)
@@ -78,7 +86,7 @@ TEST(check, tables)
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->meta, 2));
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->meta, 0));
     DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[0], 0));
-    DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[1], 1));
+    DAMAGE("Z1", fam_store(&layout_zone(d.l, 0)->recorded[2], 1));
     DAMAGE("I1", fam_store(layout_slot_state(d.l, 9), 77));
     DAMAGE("I5", fam_store(&layout_super(d.l)->slots_used, 0));
     DAMAGE("I5", fam_store(layout_slot_state(d.l, 9), slot_word(SLOT_FREE, 0, 1, 0)));

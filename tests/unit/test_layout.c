@@ -218,16 +218,16 @@ TEST(layout, far_more_slots_used_than_there_are_are_refused)
 TEST(layout, a_zone_that_grows_inside_a_chunk_has_memory_behind_it)
 {
     /* Chunks of 8 spans; 16 MiB is no whole number of them. */
-    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 64 * MIB, 32 * MIB), 0);
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 128 * MIB, 128 * MIB), 0);
     struct layout *l = heap_layout(heap);
     CHECK_EQ(l->chunk_shift, 3);
     uint64_t first, spans = layout_zone(l, 0)->spans.raw;
     CHECK_NE(spans % 8, 0);
-    CHECK_ERR(extent_claim(&heap->instance, spans, 1, ALPS_ANY_NODE, &first), 0);
+    CHECK_ERR(extent_claim(&heap->instance, spans, spans, 1, ALPS_ANY_NODE, &first), 0);
     uint64_t length, before, after;
     CHECK_ERR(region_file_size(&l->region.files[0], &length, &before), 0);
     CHECK_ERR(layout_extend_zone(l, 0, spans + 1), 0);
-    CHECK_ERR(extent_claim(&heap->instance, 1, 1, ALPS_ANY_NODE, &first), 0);
+    CHECK_ERR(extent_claim(&heap->instance, 1, 1, 1, ALPS_ANY_NODE, &first), 0);
     CHECK_EQ(first, spans);
     CHECK_ERR(region_file_size(&l->region.files[0], &length, &after), 0);
     CHECK_LE(before + SPAN_SIZE, after);
