@@ -9,6 +9,7 @@
 #include "team.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -57,12 +59,18 @@ struct member {
     bh_hist_t malloc_ns, free_ns;
 };
 
+/* Bytes of memory. */
+struct footprint {
+    uint64_t all;
+    uint64_t shared; /* mapped from files in memory, that is: a heap's file is one */
+};
+
 struct process {
     _Alignas(LINE) pid_t pid;
     bool is_there;
     uint64_t faults;                  /* of the last run */
-    uint64_t base;                    /* bytes that it has before there are blocks */
-    uint64_t held;                    /* bytes beyond these, when last looked at */
+    struct footprint base;            /* before there are blocks */
+    struct footprint held;            /* beyond that, when last looked at */
     uint64_t accesses[TEAM_ACCESSES]; /* of the last run */
     char problem[400];
 };
@@ -81,7 +89,9 @@ struct team {
     _Alignas(LINE) uint32_t turn; /* number of the step; threads wait for the next one */
     _Alignas(LINE) uint32_t idle; /* threads that are done with it */
     _Alignas(LINE) uint64_t live_max, held_max;
-    uint64_t clock_ns; /* of emulated memory: the latest of the threads' */
+    int heap;           /* opening of the heap's file, or -1 */
+    uint64_t heap_base; /* bytes that the file has before there are blocks */
+    uint64_t clock_ns;  /* of emulated memory: the latest of the threads' */
 
     struct process processes[TEAM_PROCESSES_MAX];
     struct member *members;
@@ -91,24 +101,53 @@ struct team {
 
 /* ---- memory held ---------------------------------------------------------------------------- */
 
-/* Bytes of memory that this process has, its share of what it shares, less what the system may take
- * away at any time. */
-static uint64_t process_bytes(void)
+static uint64_t above(uint64_t value, uint64_t base)
 {
-    unsigned long long kib, bytes = 0;
+    return value < base ? 0 : value - base;
+}
+
+/* What this process has, its share of what it shares, less what the system may take away at any
+ * time. */
+static struct footprint process_footprint(void)
+{
+    struct footprint footprint = {0};
+    unsigned long long kib;
     char line[128];
     FILE *file = fopen("/proc/self/smaps_rollup", "re");
 
     if (file == NULL)
-        return 0;
+        return footprint;
     while (fgets(line, sizeof line, file) != NULL) {
         if (sscanf(line, "Pss: %llu kB", &kib) == 1)
-            bytes += kib << 10;
+            footprint.all += kib << 10;
+        else if (sscanf(line, "Pss_Shmem: %llu kB", &kib) == 1)
+            footprint.shared = kib << 10;
         else if (sscanf(line, "LazyFree: %llu kB", &kib) == 1)
-            bytes -= kib << 10 < bytes ? kib << 10 : bytes;
+            footprint.all = above(footprint.all, kib << 10);
     }
     fclose(file);
-    return bytes;
+    return footprint;
+}
+
+static uint64_t heap_file_bytes(const struct team *team)
+{
+    struct stat status;
+
+    return team->heap >= 0 && fstat(team->heap, &status) == 0 ? (uint64_t)status.st_blocks * 512
+                                                              : 0;
+}
+
+/* What the processes have got, and what the heap's file has got that none of them has touched: the
+ * system has set it aside all the same. */
+static uint64_t team_held(const struct team *team)
+{
+    uint64_t all = 0, shared = 0;
+
+    for (unsigned i = 0; i < team->plan.processes; i++) {
+        all += __atomic_load_n(&team->processes[i].held.all, __ATOMIC_RELAXED);
+        shared += __atomic_load_n(&team->processes[i].held.shared, __ATOMIC_RELAXED);
+    }
+    return all + above(above(heap_file_bytes(team), team->heap_base), shared);
 }
 
 static void raise_to(uint64_t *most, uint64_t value)
@@ -122,17 +161,15 @@ static void raise_to(uint64_t *most, uint64_t value)
 
 static void weigh(struct team *team, struct process *process)
 {
-    const uint64_t bytes = process_bytes();
-    uint64_t held = 0;
+    const struct footprint now = process_footprint();
     int64_t live = 0;
 
-    __atomic_store_n(&process->held, bytes < process->base ? 0 : bytes - process->base,
+    __atomic_store_n(&process->held.all, above(now.all, process->base.all), __ATOMIC_RELAXED);
+    __atomic_store_n(&process->held.shared, above(now.shared, process->base.shared),
                      __ATOMIC_RELAXED);
-    for (unsigned i = 0; i < team->plan.processes; i++)
-        held += __atomic_load_n(&team->processes[i].held, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < team->threads; i++)
         live += __atomic_load_n(&team->members[i].worker.live, __ATOMIC_RELAXED);
-    raise_to(&team->held_max, held);
+    raise_to(&team->held_max, team_held(team));
     raise_to(&team->live_max, live < 0 ? 0 : (uint64_t)live);
 }
 
@@ -274,8 +311,10 @@ static void do_step_of_process(struct team *team, struct process *process)
         break;
     case STEP_READY:
         if (team->flavour == MEMORY) {
-            process->held = 0;
-            process->base = process_bytes();
+            process->held = (struct footprint){0};
+            process->base = process_footprint();
+            if (process == team->processes)
+                team->heap_base = heap_file_bytes(team);
         }
         break;
     case STEP_BEFORE:
@@ -546,6 +585,7 @@ struct team *team_start(const struct team_plan *plan, const char **problem)
     team->bytes = bytes;
 
     *problem = call(plan->backend->create, &plan->config);
+    team->heap = open(plan->config.path, O_RDONLY | O_CLOEXEC);
     if (*problem == NULL)
         *problem = start_processes(team);
     if (*problem == NULL)
@@ -580,6 +620,8 @@ const char *team_stop(struct team *team)
         while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
+    if (team->heap >= 0)
+        close(team->heap);
     munmap(team, team->bytes);
     return problem == NULL ? NULL : text;
 }
@@ -647,11 +689,7 @@ struct measurement team_measurement(const struct team *team)
 
 struct memory team_memory(const struct team *team)
 {
-    struct memory memory = {.live = team->live_max, .held = team->held_max};
-
-    for (unsigned i = 0; i < team->plan.processes; i++)
-        memory.kept += team->processes[i].held;
-    return memory;
+    return (struct memory){.live = team->live_max, .held = team->held_max, .kept = team_held(team)};
 }
 
 void team_latencies(const struct team *team, bh_hist_t *malloc_ns, bh_hist_t *free_ns)
