@@ -9,9 +9,10 @@
  *   C1 A held slab names this instance in its state word, and the map of its holder, and of nobody
  *      else, names its record for each of its spans.
  *   C2 The copy of word w is word w of A.
- *   C3 The slabs in a bin's full list have no free block. The lists of all caches, of all
- *      processes, have about a quarter of the heap together: what is beyond is let go, so that
- *      processes that idle leave the rest to others, whoever has freed the blocks there.
+ *   C3 The slabs in a bin's full list have no free block that has memory behind it. The lists of
+ *      all caches, of all processes, have about a quarter of the heap together: what is beyond is
+ *      let go, so that processes that idle leave the rest to others, whoever has freed the blocks
+ *      there.
  *   C4 What is on a bin's stack, or available in its word, is free, in a slab that is held, and in
  *      one of the two only.
  *
@@ -19,9 +20,9 @@
  * need not be looked for. A stack is short; what it has no room for is found in the bitmaps, a word
  * after the other. That begins only when the stack is empty, which gives C4.
  *
- * Blocks come into reach bit by bit, so that memory is not touched before it is needed: of a slab,
- * those from slab->reach on have never been allocated since it is held. Words of small blocks are
- * worth turning to if a quarter is free; of large ones, any block is.
+ * Blocks come into reach bit by bit, so that memory is neither taken nor touched before it is
+ * needed: of a slab, those from slab->reach on have never been allocated since it is held. Words of
+ * small blocks are worth turning to if a quarter is free; of large ones, any block is.
  *
  * A slab that has become full goes to the end of the partial list: when its turn comes again some
  * blocks are free, as a rule. Only if none is, it goes to the full list, and the next free moves it
@@ -231,12 +232,25 @@ static bool next_word(struct cache_slab *slab, bool any_part, unsigned *word)
     return false;
 }
 
+/* Blocks that come into reach together, as far as they are of one word. */
+static unsigned reach_step(const struct slab_class *c)
+{
+    return (unsigned)max_u64(REACH_BYTES / c->size, 1);
+}
+
 /* Blocks within reach once there are some more. */
 static unsigned next_reach(const struct slab_class *c, unsigned reach)
 {
-    uint64_t more = c->spans > 1 ? 0 : reach / 4;
-    uint64_t end = reach + max_u64(REACH_BYTES / c->size + 1, more);
+    unsigned more = c->spans > 1 ? 0 : reach / 4;
+    uint64_t end = reach + max_u64(reach_step(c), more);
     return (unsigned)min_u64(min_u64(end, c->blocks), (reach / 64 + 1) * 64);
+}
+
+/* Blocks to have memory for when so many are within reach. */
+static unsigned count_backed(const struct slab_class *c, unsigned reach)
+{
+    unsigned step = reach_step(c);
+    return (unsigned)min_u64((reach + step - 1) / step * step, c->blocks);
 }
 
 /* Brings some more blocks into reach, with memory behind them; false if all are, or if there is
@@ -248,7 +262,7 @@ static bool extend(struct cache *cache, struct cache_slab *slab, unsigned *word)
     if (slab->reach == c->blocks)
         return false;
     unsigned reach = next_reach(c, slab->reach);
-    if (c->spans > 1 && slab_back(l, slab->span, slab->class, reach) != 0)
+    if (slab_back(l, slab->span, slab->class, count_backed(c, reach)) != 0)
         return false;
     *word = slab->reach / 64;
     slab->reach = reach;
@@ -564,12 +578,13 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             let_go(cache, slab);
     }
     set_keep(cache);
-    int rc = slab_create(instance, class, next_reach(&slab_classes[class], 0), set->node, &span);
+    const struct slab_class *c = &slab_classes[class];
+    int rc = slab_create(instance, class, count_backed(c, next_reach(c, 0)), set->node, &span);
     if (rc != 0)
         return rc;
     uint64_t allocated[SLAB_WORDS_MAX];
-    for (unsigned w = 0; w < slab_classes[class].words; w++)
-        allocated[w] = ~slab_word_mask(&slab_classes[class], w);
+    for (unsigned w = 0; w < c->words; w++)
+        allocated[w] = ~slab_word_mask(c, w);
     slab = hold(cache, bin, span, class, allocated, 0, false);
     if (slab == NULL) {
         slab_destroy(instance, span, class);

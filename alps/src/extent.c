@@ -10,9 +10,9 @@
  *      is SPAN_SLAB or SPAN_EXTENT, and the tail is one of those in E2.
  *   E2 A SPAN_SLAB or SPAN_EXTENT of n spans (record.length) is followed by n - 1 SPAN_TAIL spans
  *      with distances 1 .. n - 1.
- *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed, every span of an
- *      extent, and of a slab those up to the last block that was ever allocated, in a chunk that is
- *      backed, too.
+ *   E3 Every span that is not SPAN_FREE lies in a chunk whose metadata is backed. Backed, too, is
+ *      all of an extent, and of a slab what comes before the end of the last block that was ever
+ *      allocated there.
  *   E4 A span in SPAN_CLAIMED names a slot that is not SLOT_FREE, and its zone is noted as touched
  *      there.
  *   E5 record.incarnation of a first span is the one in its state word, and grows with each use.
@@ -73,7 +73,7 @@ static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_
 
 struct search {
     uint64_t count;
-    uint64_t backed; /* spans at the start that need memory behind them */
+    uint64_t bytes; /* at the start, that need memory behind them */
     uint64_t modulus;
     uint64_t phase;   /* first span = phase modulo modulus */
     bool backed_only; /* there is no more memory: only what is backed already */
@@ -94,22 +94,28 @@ static uint64_t occupied(const struct layout *l, uint64_t span, uint64_t state)
     return length != 0 && fam_load(layout_state(l, span)) == state ? length : 1;
 }
 
-/* Next free run in a zone that starts at or after from; end == first if there is none. What is
- * longer than enough may be cut off there. */
-static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from, bool backed_only,
+/* Bytes of each span that there must be memory behind already. */
+static uint64_t bytes_needed(const struct search *s)
+{
+    return s->backed_only ? min_u64(s->bytes, SPAN_SIZE) : 0;
+}
+
+/* Next free run in a zone that starts at or after from, with memory behind the first bytes of each
+ * span; end == first if there is none. What is longer than enough may be cut off there. */
+static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from, uint64_t bytes,
                            uint64_t enough)
 {
     const struct layout_zone *z = layout_zone(l, zone);
     uint64_t zone_first = zone << l->zone_shift;
     uint64_t end = zone_first + min_u64(fam_load(&z->spans), l->zone_spans);
     if (fam_load_acquire(&z->meta) == 0) /* never used: all free, but with nothing behind it */
-        return backed_only || from >= end ? (struct run){end, end} : (struct run){from, end};
+        return bytes != 0 || from >= end ? (struct run){end, end} : (struct run){from, end};
 
     const fam_word_t *states = layout_state(l, zone_first);
     uint64_t first = from;
     while (first < end) {
         uint64_t state = fam_load_acquire(&states[first - zone_first]);
-        if (state == SPAN_FREE && (!backed_only || layout_span_backed(l, first)))
+        if (state == SPAN_FREE && (bytes == 0 || layout_span_backed(l, first, bytes)))
             break;
         first += min_u64(occupied(l, first, state), end - first);
     }
@@ -121,7 +127,7 @@ static struct run next_run(const struct layout *l, uint64_t zone, uint64_t from,
     end = min_u64(end, first + min_u64(enough, end - first));
     for (; stop < end; stop++)
         if (fam_load(&states[stop - zone_first]) != SPAN_FREE ||
-            (backed_only && !layout_span_backed(l, stop)))
+            (bytes != 0 && !layout_span_backed(l, stop, bytes)))
             break;
     return (struct run){first, stop};
 }
@@ -170,13 +176,13 @@ static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
     return 0;
 }
 
-/* The same, as searched for, with memory behind as many as are to have some; -ENOMEM if there is
- * none. */
+/* The same for a run that was searched for, with memory behind what is to have some; -ENOMEM if
+ * there is none. */
 static int claim_backed_run(struct instance *instance, const struct search *s, uint64_t first)
 {
     int rc = claim_run(instance, first, s->count);
     if (rc == 0) {
-        rc = layout_back_spans(&instance->layout, first, s->backed);
+        rc = layout_back(&instance->layout, first, s->bytes);
         if (rc != 0)
             unclaim(instance, first, s->count);
     }
@@ -416,8 +422,8 @@ static int claim_reserved(struct instance *instance, struct instance_shard *shar
     for (uint64_t k = run.tailed; k < count; k++)
         fam_store_release(layout_state(l, run.first + k), span_tail(k));
     *first = run.first;
-    /* Slabs leave some of their spans as they were. */
-    int rc = layout_back_spans(l, run.first, s->backed);
+    /* Slabs leave a part of their spans as it was. */
+    int rc = layout_back(l, run.first, s->bytes);
     if (rc != 0)
         extent_give_back(instance, run.first, count);
     return rc;
@@ -506,7 +512,7 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
     uint64_t at = max_u64(from, zone_first);
     bool whole = at == zone_first;
     for (;;) {
-        struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus + AHEAD);
+        struct run run = next_run(l, zone, at, bytes_needed(s), s->count + s->modulus + AHEAD);
         if (run.first == run.end)
             break;
         uint64_t start = align_first(s, run.first);
@@ -543,7 +549,7 @@ static int claim_across(struct instance *instance, const struct search *s, int n
         if (node >= 0 && fam_load(&z->node) != (uint64_t)node + 1)
             continue;
         for (;;) {
-            struct run run = next_run(l, zone, at, s->backed_only, s->count + s->modulus);
+            struct run run = next_run(l, zone, at, bytes_needed(s), s->count + s->modulus);
             if (run.first == run.end)
                 break;
             if (run.first != end)
@@ -589,12 +595,12 @@ static int search_zones(struct instance *instance, const struct search *s, int n
     return rc;
 }
 
-int extent_claim(struct instance *instance, uint64_t count, uint64_t backed, uint64_t modulus,
+int extent_claim(struct instance *instance, uint64_t count, uint64_t bytes, uint64_t modulus,
                  int node, uint64_t *first)
 {
     const struct layout *l = &instance->layout;
     instance_beat(instance);
-    struct search s = {.count = count, .backed = backed, .modulus = modulus};
+    struct search s = {.count = count, .bytes = bytes, .modulus = modulus};
     s.phase = (0 - (l->data_offset >> SPAN_SHIFT)) & (modulus - 1);
     if (count > l->span_count)
         return error_set(ENOMEM, "%s: %llu bytes are more than the heap's capacity",
@@ -746,7 +752,7 @@ int extent_alloc(struct instance *instance, uint64_t size, uint64_t alignment, i
     uint64_t count = (size + SPAN_SIZE - 1) >> SPAN_SHIFT;
     uint64_t modulus = alignment <= SPAN_SIZE ? 1 : alignment >> SPAN_SHIFT;
     uint64_t first;
-    int rc = extent_claim(instance, count, count, modulus, node, &first);
+    int rc = extent_claim(instance, count, count << SPAN_SHIFT, modulus, node, &first);
     if (rc != 0)
         return rc;
     uint32_t incarnation = extent_begin(instance, first, count);
@@ -851,8 +857,19 @@ bool extent_would_grow_by(const struct instance *instance, uint64_t count)
 bool extent_zone_unused(const struct layout *l, uint64_t zone)
 {
     uint64_t first = zone << l->zone_shift;
-    struct run run = next_run(l, zone, first, false, l->zone_spans);
+    struct run run = next_run(l, zone, first, 0, l->zone_spans);
     return run.first == first && run.end == first + layout_zone_spans(l, zone);
+}
+
+/* Whether there is memory behind some span of a chunk. */
+static bool has_memory(const struct layout *l, uint64_t first, uint64_t count)
+{
+    if (!layout_span_known(l, first) || layout_chunk_backed(l, first))
+        return layout_span_known(l, first);
+    for (uint64_t i = 0; i < count; i++)
+        if (fam_load(&layout_record(l, first + i)->backed) != 0)
+            return true;
+    return false;
 }
 
 void extent_trim(struct instance *instance, uint64_t zone)
@@ -867,14 +884,19 @@ void extent_trim(struct instance *instance, uint64_t zone)
         spans &= ~(chunk_spans - 1);
     for (uint64_t at = 0; at < spans; at += chunk_spans) {
         uint64_t first = zone_first + at, count = min_u64(chunk_spans, spans - at);
-        if (!layout_span_backed(l, first))
+        if (!has_memory(l, first, count))
             continue;
         /* Held as a claimed run, so that nobody relies on the memory while it goes. */
-        struct run run = next_run(l, zone, first, false, l->zone_spans);
+        struct run run = next_run(l, zone, first, 0, l->zone_spans);
         if (run.first != first || run.end < first + count || claim_run(instance, first, count) != 0)
             continue;
         fam_and(layout_backed(l, first), ~layout_chunk_bit(l, first));
-        layout_persist(l, layout_backed(l, first)); /* before the memory goes */
+        layout_flush(l, layout_backed(l, first));
+        for (uint64_t i = 0; i < count; i++) {
+            fam_store(&layout_record(l, first + i)->backed, 0);
+            layout_flush(l, &layout_record(l, first + i)->backed);
+        }
+        layout_fence(l); /* before the memory goes */
         region_punch(&l->region, layout_span_offset(l, first), count << SPAN_SHIFT);
         extent_give_back(instance, first, count);
     }

@@ -14,10 +14,10 @@ void extent_thread_end(void);
 
 #define EXTENT_MAX (LAYOUT_CAPACITY_MAX)
 
-/* Claims count free spans in a row for the instance, with memory behind the first ones of them, so
- * many as backed says. modulus: the offset of the first is to be a multiple of modulus spans. node:
- * only in zones placed there, or ALPS_ANY_NODE. -ENOMEM if there is no such run. */
-int extent_claim(struct instance *instance, uint64_t count, uint64_t backed, uint64_t modulus,
+/* Claims count free spans in a row for the instance, with memory behind the first bytes of them.
+ * modulus: the offset of the first is to be a multiple of modulus spans. node: only in zones placed
+ * there, or ALPS_ANY_NODE. -ENOMEM if there is no such run. */
+int extent_claim(struct instance *instance, uint64_t count, uint64_t bytes, uint64_t modulus,
                  int node, uint64_t *first);
 
 /* In durable heaps: makes the states of a run durable. */

@@ -57,9 +57,9 @@ static bool owner_wrong(const struct layout *l, uint64_t span, uint64_t state, s
 }
 
 /* E2, E3, E5, I4 of what starts at a span and has length spans. */
-/* backed: spans that need memory behind them. */
+/* bytes: what needs memory behind it. */
 static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uint64_t length,
-                      uint64_t backed, struct finding *f)
+                      uint64_t bytes, struct finding *f)
 {
     const struct layout_record *record = layout_record(l, span);
     if (fam_load(&record->length) != length || length == 0 || length > l->span_count - span)
@@ -76,7 +76,8 @@ static bool run_wrong(const struct layout *l, uint64_t span, uint64_t state, uin
         uint64_t at = span + i;
         if (i != 0 && layout_span_state(l, at) != span_tail(i))
             return wrong(f, "E2: span %llu is not a tail of span %llu", (ull)at, (ull)span);
-        if (i < backed && !layout_span_backed(l, at))
+        const uint64_t begin = i << SPAN_SHIFT;
+        if (begin < bytes && !layout_span_backed(l, at, min_u64(bytes - begin, SPAN_SIZE)))
             return wrong(f, "E3: span %llu has no memory behind it", (ull)at);
     }
     return false;
@@ -88,7 +89,7 @@ static bool slab_wrong(const struct layout *l, uint64_t span, uint64_t state, st
     if (class >= SLAB_CLASSES)
         return wrong(f, "E2: span %llu has class %u of %u", (ull)span, class, SLAB_CLASSES);
     const struct slab_class *c = &slab_classes[class];
-    if (run_wrong(l, span, state, c->spans, slab_backed_spans(l, span, class), f))
+    if (run_wrong(l, span, state, c->spans, slab_backed_bytes(l, span, class), f))
         return true;
     if (span_owner(state) != 0 && owner_wrong(l, span, state, f))
         return true;
@@ -148,7 +149,8 @@ static bool span_wrong(const struct layout *l, uint64_t span, struct finding *f)
     case SPAN_SLAB:
         return slab_wrong(l, span, state, f);
     case SPAN_EXTENT:
-        return run_wrong(l, span, state, extent_length(l, span), extent_length(l, span), f);
+        return run_wrong(l, span, state, extent_length(l, span),
+                         extent_length(l, span) << SPAN_SHIFT, f);
     default:
         return wrong(f, "E1: span %llu has the unknown state %llx", (ull)span, (ull)state);
     }

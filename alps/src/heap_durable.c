@@ -125,9 +125,9 @@ static int mend_spans(struct layout *l)
             if (count == 0)
                 put(l, layout_state(l, span), SPAN_FREE);
             else if (span_kind(state) == SPAN_SLAB)
-                rc = layout_back_spans(l, span, slab_backed_spans(l, span, span_class(state)));
+                rc = layout_back(l, span, slab_backed_bytes(l, span, span_class(state)));
             else
-                rc = layout_back_spans(l, span, count);
+                rc = layout_back(l, span, count << SPAN_SHIFT);
             end = span + count;
         }
     }

@@ -849,31 +849,71 @@ int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
     return 0;
 }
 
-/* Chunks in a row, from that of a span on, that have memory behind them; perhaps not all. */
-static unsigned count_backed(const struct layout *l, uint64_t span)
+/* Chunks in a row, from that of a span on, with memory behind all of them; perhaps more have. */
+static unsigned complete_chunks(const struct layout *l, uint64_t span)
 {
     uint64_t bits = fam_load_acquire(layout_backed(l, span)) >> (layout_chunk(l, span) & 63);
     return bits == ~(uint64_t)0 ? 64 : (unsigned)__builtin_ctzll(~bits);
 }
 
-int layout_back_spans(struct layout *l, uint64_t first, uint64_t count)
+/* Spans from one on that are in its chunk and exist. */
+static uint64_t rest_of_chunk(const struct layout *l, uint64_t span)
 {
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift, zone = layout_zone_of(l, span);
+    const uint64_t end = (zone << l->zone_shift) + layout_zone_spans(l, zone);
+    return min_u64((span | (chunk - 1)) + 1, end) - span;
+}
+
+/* Secures the memory behind the first bytes of a run, all in one chunk. */
+static int back_in_chunk(struct layout *l, uint64_t first, uint64_t bytes)
+{
+    const uint64_t chunk_first = first & ~(((uint64_t)1 << l->chunk_shift) - 1);
+    const uint64_t offset = layout_span_offset(l, first);
+    uint64_t from = 0; /* up to there nothing is missing */
+    while (from < bytes) {
+        uint64_t there = fam_load(&layout_record(l, first + (from >> SPAN_SHIFT))->backed);
+        if (there < SPAN_SIZE / LAYOUT_PAGE) {
+            from += there * LAYOUT_PAGE;
+            break;
+        }
+        from += SPAN_SIZE;
+    }
+    if (from >= bytes)
+        return 0;
+    int rc = region_back(&l->region, offset + from, bytes - from);
+    if (rc != 0)
+        return rc;
+    for (uint64_t at = from & ~(SPAN_SIZE - 1); at < bytes; at += SPAN_SIZE) {
+        fam_word_t *backed = &layout_record(l, first + (at >> SPAN_SHIFT))->backed;
+        uint64_t pages = (min_u64(bytes - at, SPAN_SIZE) + LAYOUT_PAGE - 1) / LAYOUT_PAGE;
+        fam_store_release(backed, max_u64(pages, fam_load(backed)));
+        layout_flush(l, backed);
+    }
+    /* Of a complete chunk nothing more is asked than its bit. */
+    for (uint64_t i = rest_of_chunk(l, chunk_first); i-- > 0;)
+        if (fam_load(&layout_record(l, chunk_first + i)->backed) < SPAN_SIZE / LAYOUT_PAGE)
+            return 0;
+    fam_or(layout_backed(l, first), layout_chunk_bit(l, first));
+    layout_flush(l, layout_backed(l, first));
+    return 0;
+}
+
+int layout_back(struct layout *l, uint64_t first, uint64_t bytes)
+{
+    const uint64_t end = first + ((bytes + SPAN_SIZE - 1) >> SPAN_SHIFT);
     const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
-    for (uint64_t at = first & ~(chunk - 1); at < first + count;) {
-        const uint64_t backed = count_backed(l, at);
-        if (backed != 0) {
-            at += backed << l->chunk_shift;
+    for (uint64_t at = first; at < end;) {
+        const uint64_t complete = complete_chunks(l, at);
+        if (complete != 0) {
+            at = (at & ~(chunk - 1)) + (complete << l->chunk_shift);
             continue;
         }
-        /* No further than the zone's spans: the file ends there. */
-        const uint64_t zone = layout_zone_of(l, at);
-        const uint64_t end = (zone << l->zone_shift) + layout_zone_spans(l, zone);
-        int rc = region_back(&l->region, layout_span_offset(l, at),
-                             (min_u64(at + chunk, end) - at) << SPAN_SHIFT);
+        const uint64_t count = min_u64(rest_of_chunk(l, at), end - at);
+        const uint64_t left = bytes - ((at - first) << SPAN_SHIFT);
+        int rc = back_in_chunk(l, at, min_u64(count << SPAN_SHIFT, left));
         if (rc != 0)
             return rc;
-        fam_or(layout_backed(l, at), layout_chunk_bit(l, at));
-        layout_flush(l, layout_backed(l, at));
+        at += count;
     }
     return 0;
 }

@@ -40,6 +40,7 @@
 /* A zone's memory is secured in chunks: 64 of them, or as many as make 128 KiB each, up to 256. */
 #define LAYOUT_CHUNK_WORDS 4u /* of a bitmap over them */
 #define LAYOUT_CHUNK_SIZE (128 * KIB)
+#define LAYOUT_PAGE (4 * KIB) /* what a span's memory is counted in */
 
 #define LAYOUT_SIZE_MIN (16 * MIB)
 #define LAYOUT_CAPACITY_MAX (16 * TIB)
@@ -133,7 +134,7 @@ struct layout_zone {
     fam_word_t releases;                     /* counts the times that spans became free */
     fam_word_t longest; /* hint: low half of releases << 32 | longest free run seen by then */
     uint64_t reserved2[2];
-    fam_word_t backed[LAYOUT_CHUNK_WORDS]; /* bit i: the spans of chunk i that exist are, too */
+    fam_word_t backed[LAYOUT_CHUNK_WORDS]; /* bit i: all spans of chunk i that exist are, too */
 };
 _Static_assert(sizeof(struct layout_zone) == LAYOUT_LINE, "");
 
@@ -203,7 +204,8 @@ struct layout_record {
     fam_word_t generation;  /* index in the table of generations | incarnation << 32 */
     fam_word_t length;      /* spans of the slab or extent that starts here */
     fam_word_t last_state;  /* of a free span: what it was, to tell a double free */
-    uint64_t reserved[12];
+    fam_word_t backed; /* of any span: LAYOUT_PAGEs from its start that have memory behind them */
+    uint64_t reserved[11];
 };
 _Static_assert(sizeof(struct layout_record) == 3 * LAYOUT_LINE, "");
 
@@ -503,17 +505,24 @@ static inline fam_word_t *layout_backed(const struct layout *l, uint64_t span)
 {
     return &layout_zone(l, layout_zone_of(l, span))->backed[layout_chunk(l, span) >> 6];
 }
-/* Whether there is memory behind a span. */
-static inline bool layout_span_backed(const struct layout *l, uint64_t span)
-{
-    return (fam_load_acquire(layout_backed(l, span)) & layout_chunk_bit(l, span)) != 0;
-}
 /* Whether all metadata of a span can be read: it exists, and its chunk was used. */
 static inline bool layout_span_known(const struct layout *l, uint64_t span)
 {
     return span < l->span_count &&
            (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0 &&
            (span & (l->zone_spans - 1)) < fam_load(&layout_zone(l, layout_zone_of(l, span))->spans);
+}
+/* Whether there is memory behind all spans of a span's chunk. */
+static inline bool layout_chunk_backed(const struct layout *l, uint64_t span)
+{
+    return (fam_load_acquire(layout_backed(l, span)) & layout_chunk_bit(l, span)) != 0;
+}
+/* Whether there is memory behind the first bytes of a span. */
+static inline bool layout_span_backed(const struct layout *l, uint64_t span, uint64_t bytes)
+{
+    return layout_chunk_backed(l, span) ||
+           (layout_span_known(l, span) &&
+            bytes <= fam_load_acquire(&layout_record(l, span)->backed) * LAYOUT_PAGE);
 }
 
 /* State of a span, SPAN_FREE if nothing is known of it. */
@@ -562,7 +571,8 @@ int layout_extend_zone(struct layout *l, uint64_t zone, uint64_t spans);
 /* Secures the memory behind the metadata of a run of spans, if that was not done yet. */
 int layout_back_meta(struct layout *l, uint64_t first, uint64_t count);
 
-/* Secures the memory behind a run of spans, if that was not done yet. */
-int layout_back_spans(struct layout *l, uint64_t first, uint64_t count);
+/* Secures the memory behind the first bytes of a run that the caller has claimed, as far as that
+ * was not done yet. */
+int layout_back(struct layout *l, uint64_t first, uint64_t bytes);
 
 #endif

@@ -165,26 +165,26 @@ unsigned slab_reach(const struct slab_class *c, const uint64_t *allocated)
     return 0;
 }
 
-/* Spans that the first blocks of a slab lie in. */
-static uint64_t spans_of(const struct slab_class *c, unsigned blocks)
+/* Bytes from the start of a slab to the end of the first blocks. */
+static uint64_t bytes_of(const struct slab_class *c, unsigned blocks)
 {
-    return (c->first + (uint64_t)blocks * c->size + SPAN_SIZE - 1) >> SPAN_SHIFT;
+    return c->first + (uint64_t)blocks * c->size;
 }
 
-uint64_t slab_backed_spans(const struct layout *l, uint64_t span, unsigned class)
+uint64_t slab_backed_bytes(const struct layout *l, uint64_t span, unsigned class)
 {
     const struct slab_class *c = &slab_classes[class];
     uint64_t allocated[SLAB_WORDS_MAX];
-    if (c->spans == 1)
-        return 1; /* A may lie there */
+    if (!layout_span_backed(l, span, c->first)) /* A may lie there */
+        return c->first;
     for (unsigned w = 0; w < c->words; w++)
         allocated[w] = fam_load_acquire(&slab_allocated(l, span, class)[w]);
-    return spans_of(c, slab_reach(c, allocated));
+    return bytes_of(c, slab_reach(c, allocated));
 }
 
 int slab_back(struct layout *l, uint64_t span, unsigned class, unsigned blocks)
 {
-    return layout_back_spans(l, span, spans_of(&slab_classes[class], blocks));
+    return layout_back(l, span, bytes_of(&slab_classes[class], blocks));
 }
 
 int slab_create(struct instance *instance, unsigned class, unsigned blocks, int node,
@@ -192,7 +192,7 @@ int slab_create(struct instance *instance, unsigned class, unsigned blocks, int 
 {
     const struct layout *l = &instance->layout;
     const struct slab_class *c = &slab_classes[class];
-    int rc = extent_claim(instance, c->spans, spans_of(c, blocks), 1, node, span);
+    int rc = extent_claim(instance, c->spans, bytes_of(c, blocks), 1, node, span);
     if (rc != 0)
         return rc;
     uint32_t incarnation = extent_begin(instance, *span, c->spans);

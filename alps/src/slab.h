@@ -74,8 +74,8 @@ static inline uint64_t slab_live(const struct layout *l, uint64_t span, unsigned
 /* The blocks up to the last one in use, by A. */
 unsigned slab_reach(const struct slab_class *c, const uint64_t *allocated);
 
-/* The spans of a slab that need memory behind them: those up to the last block in use. */
-uint64_t slab_backed_spans(const struct layout *l, uint64_t span, unsigned class);
+/* The first bytes of a slab that need memory behind them: those up to the last block in use. */
+uint64_t slab_backed_bytes(const struct layout *l, uint64_t span, unsigned class);
 
 /* Frees blocks of word w of an owned slab as others do: by R, for the next fold. */
 void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint64_t blocks);

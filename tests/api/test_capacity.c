@@ -340,16 +340,24 @@ TEST(growth, a_block_takes_little_more_memory_than_it_has_bytes)
     const char *path = test_heap_path();
     heap_make(path, 256 * MIB, 256 * MIB);
     alps_heap_t *heap = heap_open(path);
-    alps_ptr_t p = alps_malloc(heap, 1, ALPS_ANY_NODE); /* brings the first tables */
-    CHECK_NE(p, ALPS_NULL);
+    alps_ptr_t p[200];
+    uint64_t before, bytes = 0;
+    unsigned count = 0;
+    CHECK_ERR(alps_free(heap, alps_malloc(heap, 1, ALPS_ANY_NODE)), 0); /* the first tables */
     for (size_t size = 16; size < MIB; size += size / 8) {
-        const uint64_t before = file_bytes(path);
-        p = alps_malloc(heap, size, ALPS_ANY_NODE);
-        CHECK_NE(p, ALPS_NULL);
-        blocks_fill(alps_deref(heap, p), size, 1);
-        CHECK_LE(file_bytes(path), before + size + 384 * KIB);
+        before = file_bytes(path);
+        p[count] = alps_malloc(heap, size, ALPS_ANY_NODE);
+        CHECK_NE(p[count], ALPS_NULL);
+        blocks_fill(alps_deref(heap, p[count++]), size, 1);
+        CHECK_LE(file_bytes(path), before + size + 192 * KIB);
+        bytes += size;
     }
     blocks_check_heap(heap);
+    before = file_bytes(path);
+    while (count > 0)
+        CHECK_ERR(alps_free(heap, p[--count]), 0);
+    CHECK_ERR(alps_heap_trim(heap), 0);
+    CHECK_LE(file_bytes(path), before - bytes);
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 

@@ -38,6 +38,13 @@ static void expect(struct damaged *d, const char *number)
     CHECK(strstr(alps_error_detail(), check.first) != NULL);
 }
 
+/* Memory behind no more than so many pages of a span. */
+static void lose_memory(const struct layout *l, uint64_t span, uint64_t pages)
+{
+    fam_store(&layout_zone(l, 0)->backed[0], 0);
+    fam_store(&layout_record(l, span)->backed, pages);
+}
+
 static void use_last_block(const struct layout *l, uint64_t slab)
 {
     const unsigned class = span_class(layout_span_state(l, slab));
@@ -60,7 +67,8 @@ TEST(check, spans)
     DAMAGE("E2", fam_store(layout_state(d.l, d.extent + 3), SPAN_FREE));
     DAMAGE("E2", fam_store(&layout_record(d.l, d.extent)->length, 1u << 30));
     DAMAGE("E2", fam_store(&layout_record(d.l, d.slab)->length, 2));
-    DAMAGE("E3", fam_store(&layout_zone(d.l, 0)->backed[0], 0));
+    DAMAGE("E3", lose_memory(d.l, d.extent + 2, 15));
+    DAMAGE("E3", lose_memory(d.l, d.slab, 0));
     DAMAGE("E3", fam_store(layout_state(d.l, 100), span_extent(1)));
     DAMAGE("E5", fam_add(&layout_record(d.l, d.extent)->incarnation, 1));
     DAMAGE("E4", fam_store(layout_state(d.l, d.free), span_claimed(span_owner_bits(9999, 1))));

@@ -84,7 +84,7 @@ TEST(fam, the_map_hook_hears_of_every_mapping)
     alps_fam_set_map_hook(NULL, NULL);
 }
 
-#define PAIRS 20
+#define PAIRS 7 /* so many blocks of any size here, and one, have memory from the start */
 
 /* What so many mallocs, and then the frees of these blocks, ask for where a slab is there. */
 static struct counts count_pairs(alps_heap_t *heap, size_t size)
