@@ -570,16 +570,18 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
             break;
         slab = hold_owned(cache, bin, span, class, false);
         cache->keeps_full = true;
-        if (slab != NULL && (next_word(slab, true, &word) || extend(cache, slab, &word))) {
+        if (slab == NULL)
+            continue;
+        if (next_word(slab, true, &word) || extend(cache, slab, &word)) {
             set_current(bin, slab, word);
             return 0;
         }
-        if (slab != NULL) /* there is no memory for more of it */
-            let_go(cache, slab);
+        let_go(cache, slab); /* there is no memory for more of it */
     }
     set_keep(cache);
     const struct slab_class *c = &slab_classes[class];
-    int rc = slab_create(instance, class, count_backed(c, next_reach(c, 0)), set->node, &span);
+    const unsigned reach = next_reach(c, 0);
+    int rc = slab_create(instance, class, count_backed(c, reach), set->node, &span);
     if (rc != 0)
         return rc;
     uint64_t allocated[SLAB_WORDS_MAX];
@@ -590,8 +592,8 @@ int cache_refill(struct cache *cache, struct cache_set *set, unsigned class, boo
         slab_destroy(instance, span, class);
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     }
-    extend(cache, slab, &word);
-    set_current(bin, slab, word);
+    slab->reach = reach;
+    set_current(bin, slab, 0);
     return 0;
 }
 

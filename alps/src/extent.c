@@ -864,10 +864,8 @@ bool extent_zone_unused(const struct layout *l, uint64_t zone)
 /* Whether there is memory behind some span of a chunk. */
 static bool has_memory(const struct layout *l, uint64_t first, uint64_t count)
 {
-    if (!layout_span_known(l, first) || layout_chunk_backed(l, first))
-        return layout_span_known(l, first);
     for (uint64_t i = 0; i < count; i++)
-        if (fam_load(&layout_record(l, first + i)->backed) != 0)
+        if (layout_span_backed(l, first + i, 1))
             return true;
     return false;
 }

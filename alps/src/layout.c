@@ -872,7 +872,7 @@ static int back_in_chunk(struct layout *l, uint64_t first, uint64_t bytes)
     uint64_t from = 0; /* up to there nothing is missing */
     while (from < bytes) {
         uint64_t there = fam_load(&layout_record(l, first + (from >> SPAN_SHIFT))->backed);
-        if (there < SPAN_SIZE / LAYOUT_PAGE) {
+        if (there < SPAN_PAGES) {
             from += there * LAYOUT_PAGE;
             break;
         }
@@ -891,7 +891,7 @@ static int back_in_chunk(struct layout *l, uint64_t first, uint64_t bytes)
     }
     /* Of a complete chunk nothing more is asked than its bit. */
     for (uint64_t i = rest_of_chunk(l, chunk_first); i-- > 0;)
-        if (fam_load(&layout_record(l, chunk_first + i)->backed) < SPAN_SIZE / LAYOUT_PAGE)
+        if (fam_load(&layout_record(l, chunk_first + i)->backed) < SPAN_PAGES)
             return 0;
     fam_or(layout_backed(l, first), layout_chunk_bit(l, first));
     layout_flush(l, layout_backed(l, first));

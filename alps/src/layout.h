@@ -37,10 +37,11 @@
 #define LAYOUT_HOST_NAME 64u
 #define LAYOUT_PART_SKIP ((uint64_t)2 << 20) /* bytes before the data in files 1.. */
 #define LAYOUT_LINE 128u                     /* single-writer and shared words are this far apart */
-/* A zone's memory is secured in chunks: 64 of them, or as many as make 128 KiB each, up to 256. */
+/* A zone says by chunks what memory it has: 64, or as many as make 128 KiB each, up to 256. */
 #define LAYOUT_CHUNK_WORDS 4u /* of a bitmap over them */
 #define LAYOUT_CHUNK_SIZE (128 * KIB)
 #define LAYOUT_PAGE (4 * KIB) /* what a span's memory is counted in */
+#define SPAN_PAGES (SPAN_SIZE / LAYOUT_PAGE)
 
 #define LAYOUT_SIZE_MIN (16 * MIB)
 #define LAYOUT_CAPACITY_MAX (16 * TIB)
@@ -512,15 +513,10 @@ static inline bool layout_span_known(const struct layout *l, uint64_t span)
            (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0 &&
            (span & (l->zone_spans - 1)) < fam_load(&layout_zone(l, layout_zone_of(l, span))->spans);
 }
-/* Whether there is memory behind all spans of a span's chunk. */
-static inline bool layout_chunk_backed(const struct layout *l, uint64_t span)
-{
-    return (fam_load_acquire(layout_backed(l, span)) & layout_chunk_bit(l, span)) != 0;
-}
 /* Whether there is memory behind the first bytes of a span. */
 static inline bool layout_span_backed(const struct layout *l, uint64_t span, uint64_t bytes)
 {
-    return layout_chunk_backed(l, span) ||
+    return (fam_load_acquire(layout_backed(l, span)) & layout_chunk_bit(l, span)) != 0 ||
            (layout_span_known(l, span) &&
             bytes <= fam_load_acquire(&layout_record(l, span)->backed) * LAYOUT_PAGE);
 }

@@ -327,13 +327,6 @@ TEST(growth, a_heap_of_a_tebibyte_costs_little)
     blocks_clear(&blocks);
 }
 
-static uint64_t file_bytes(const char *path)
-{
-    struct stat status;
-    CHECK_EQ(stat(path, &status), 0);
-    return (uint64_t)status.st_blocks * 512;
-}
-
 /* The slab of a block has room for dozens; there is memory for what is used of it. */
 TEST(growth, a_block_takes_little_more_memory_than_it_has_bytes)
 {
@@ -345,19 +338,19 @@ TEST(growth, a_block_takes_little_more_memory_than_it_has_bytes)
     unsigned count = 0;
     CHECK_ERR(alps_free(heap, alps_malloc(heap, 1, ALPS_ANY_NODE)), 0); /* the first tables */
     for (size_t size = 16; size < MIB; size += size / 8) {
-        before = file_bytes(path);
+        before = blocks_stats(heap).file_bytes;
         p[count] = alps_malloc(heap, size, ALPS_ANY_NODE);
         CHECK_NE(p[count], ALPS_NULL);
         blocks_fill(alps_deref(heap, p[count++]), size, 1);
-        CHECK_LE(file_bytes(path), before + size + 192 * KIB);
+        CHECK_LE(blocks_stats(heap).file_bytes, before + size + 192 * KIB);
         bytes += size;
     }
     blocks_check_heap(heap);
-    before = file_bytes(path);
+    before = blocks_stats(heap).file_bytes;
     while (count > 0)
         CHECK_ERR(alps_free(heap, p[--count]), 0);
     CHECK_ERR(alps_heap_trim(heap), 0);
-    CHECK_LE(file_bytes(path), before - bytes);
+    CHECK_LE(blocks_stats(heap).file_bytes, before - bytes);
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
@@ -472,15 +465,6 @@ TEST(full, a_file_system_without_room_is_enomem)
     CHECK_ERR(alps_heap_close(heap), 0);
 }
 
-static alps_heap_t *open_permanent(const char *path)
-{
-    const struct alps_open_options options = {.struct_size = sizeof options,
-                                              .flags = ALPS_OPEN_PERMANENT};
-    alps_heap_t *heap;
-    CHECK_ERR(alps_heap_open(path, &options, &heap), 0);
-    return heap;
-}
-
 /* Slabs that have begun get no more memory: what there is of them is used to the end, by others,
  * too. */
 TEST(full, slabs_stop_growing_where_memory_ends)
@@ -493,13 +477,13 @@ TEST(full, slabs_stop_growing_where_memory_ends)
     struct test_rng rng = test_rng(1);
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct blocks blocks = {0};
-        alps_heap_t *heap = open_permanent(path);
+        alps_heap_t *heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
         const size_t count = fill_small(heap, sizes[i], &blocks);
         CHECK_LE(room * 3 / 4, count * sizes[i]);
         blocks_check_heap(heap);
         CHECK_ERR(alps_heap_close(heap), 0);
 
-        heap = open_permanent(path);
+        heap = heap_open_with(path, ALPS_OPEN_PERMANENT);
         CHECK_EQ(fill_small(heap, sizes[i], &blocks), 0);
         for (size_t k = 0; k < blocks.count; k++)
             if (test_rng_below(&rng, 3) == 0) {

@@ -52,6 +52,12 @@ static inline uint64_t inside_state(alps_heap_t *heap, uint64_t span)
     return fam_load(layout_state(heap_layout(heap), span));
 }
 
+/* Claims spans with memory behind all of them. */
+static inline int inside_claim(struct instance *instance, uint64_t count, uint64_t *first)
+{
+    return extent_claim(instance, count, count << SPAN_SHIFT, 1, ALPS_ANY_NODE, first);
+}
+
 /* Has the instance search for spans. */
 static inline void inside_forget_hints(alps_heap_t *heap)
 {

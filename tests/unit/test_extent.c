@@ -54,8 +54,7 @@ TEST(extent, runs_do_not_overlap_and_all_spans_can_be_had)
     alps_heap_t *heap = small_heap();
     uint64_t spans = free_spans(heap), taken = 0, first;
     for (uint64_t count = 7; count > 0; count--)
-        while (extent_claim(&heap->instance, count, count << SPAN_SHIFT, 1, ALPS_ANY_NODE,
-                            &first) == 0)
+        while (inside_claim(&heap->instance, count, &first) == 0)
             taken += count;
     CHECK_EQ(taken, spans);
     CHECK_EQ(free_spans(heap), 0);
@@ -157,9 +156,7 @@ TEST(extent, what_is_released_stays_in_reserve_until_it_is_shrunk)
     CHECK_EQ(free_spans(heap), all - 11);
 
     /* Nobody else gets what is in reserve, and all of it once it is given back. */
-    CHECK_EQ(
-        extent_claim(&other->instance, all - 1, (all - 1) << SPAN_SHIFT, 1, ALPS_ANY_NODE, &second),
-        -ENOMEM);
+    CHECK_EQ(inside_claim(&other->instance, all - 1, &second), -ENOMEM);
     extent_shrink(self);
     CHECK_EQ(reserved_spans(heap), 0);
     extent_release(self, fixed, 1);
@@ -291,16 +288,14 @@ TEST(extent, others_may_take_what_is_in_reserve)
     self->reserve_max = 400;
     extent_release(self, claim(heap, count, 1), count);
     CHECK_EQ(reserved_spans(heap), count);
-    CHECK_EQ(
-        extent_claim(&other->instance, all - 1, (all - 1) << SPAN_SHIFT, 1, ALPS_ANY_NODE, &first),
-        -ENOMEM);
+    CHECK_EQ(inside_claim(&other->instance, all - 1, &first), -ENOMEM);
     CHECK_EQ(extent_shrink_all(&other->instance), count);
     CHECK_EQ(extent_shrink_all(&other->instance), 0);
     CHECK_EQ(free_spans(heap), all);
     first = claim(other, all - 1, 1);
     /* What is noted of it is not true any more. */
     uint64_t second;
-    CHECK_EQ(extent_claim(self, 2, 2 * SPAN_SIZE, 1, ALPS_ANY_NODE, &second), -ENOMEM);
+    CHECK_EQ(inside_claim(self, 2, &second), -ENOMEM);
     CHECK_EQ(reserved_runs(heap), 0);
     extent_give_back(&other->instance, first, all - 1);
     inside_check(heap);
@@ -339,7 +334,7 @@ static void rival_step(struct rival *r)
     uint64_t count = 1 + test_rng_below(&r->rng, 30), first;
     if (r->held == RIVAL_RUNS || (r->held != 0 && test_rng_below(&r->rng, 2) == 0)) {
         rival_release(r);
-    } else if (extent_claim(self, count, count << SPAN_SHIFT, 1, ALPS_ANY_NODE, &first) == 0) {
+    } else if (inside_claim(self, count, &first) == 0) {
         rival_mark(r, first, count, 0);
         r->firsts[r->held] = first;
         r->counts[r->held++] = count;
@@ -453,8 +448,7 @@ TEST(extent, a_stale_hint_never_hides_a_run)
     for (int i = 0; i < 20000; i++) {
         uint64_t count = 1 + test_rng_below(&rng, 40), first;
         if (held < 512 && test_rng_below(&rng, 2) == 0) {
-            int rc =
-                extent_claim(&heap->instance, count, count << SPAN_SHIFT, 1, ALPS_ANY_NODE, &first);
+            int rc = inside_claim(&heap->instance, count, &first);
             if (rc == 0) {
                 firsts[held] = first;
                 counts[held++] = count;

@@ -79,15 +79,18 @@ struct made {
     unsigned class;
 };
 
+static int create(struct instance *instance, unsigned class, uint64_t *span)
+{
+    return slab_create(instance, class, slab_classes[class].blocks, ALPS_ANY_NODE, span);
+}
+
 static struct made make_slab(size_t size)
 {
     struct made m = {.heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0)};
     m.heap->instance.reserve_max = 0; /* what is given back is free */
     m.l = heap_layout(m.heap);
     m.class = slab_class_of(size);
-    CHECK_ERR(slab_create(&m.heap->instance, m.class, slab_classes[m.class].blocks, ALPS_ANY_NODE,
-                          &m.span),
-              0);
+    CHECK_ERR(create(&m.heap->instance, m.class, &m.span), 0);
     return m;
 }
 
@@ -153,7 +156,7 @@ TEST(slab, a_free_that_arrives_after_recycling_changes_nothing)
     slab_destroy(self, m.span, m.class);
     self->cursor = m.span; /* the next one comes here again */
     uint64_t span;
-    CHECK_ERR(slab_create(self, m.class, slab_classes[m.class].blocks, ALPS_ANY_NODE, &span), 0);
+    CHECK_ERR(create(self, m.class, &span), 0);
     CHECK_EQ(span, m.span);
     CHECK_NE(state_of(&m), late);
     allocate_bit(&m, 5);
@@ -226,9 +229,7 @@ TEST(slab, hints_are_followed_from_slab_to_slab)
     uint64_t spans[4] = {m.span}, found;
     for (unsigned i = 0; i < 4; i++) {
         if (i != 0)
-            CHECK_EQ(
-                slab_create(self, m.class, slab_classes[m.class].blocks, ALPS_ANY_NODE, &spans[i]),
-                0);
+            CHECK_EQ(create(self, m.class, &spans[i]), 0);
         m.span = spans[i];
         allocate_bit(&m, 0);
         CHECK(i == 0 || spans[i - 1] < spans[i]);
