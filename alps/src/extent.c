@@ -479,10 +479,13 @@ static int claim_noted(struct instance *instance, const struct search *s, int no
     return rc == 0 ? 0 : claim_hinted(instance, own, s, node, first);
 }
 
-/* Spans of a run that a search found were claimed: notes what is left of it. */
+/* Spans of a run that a search found were claimed: notes what is left of it. The next search begins
+ * behind that, so that threads stay apart. */
 static void note_rest(struct instance *instance, struct run run, uint64_t first, uint64_t count)
 {
     struct instance_shard *shard = shard_get(instance);
+    uint64_t next = shard == NULL ? first + count : run.end;
+    __atomic_store_n(&instance->cursor.value, next, __ATOMIC_RELAXED); /* DRAM: */
     if (shard == NULL)
         return;
     hints_cut(&shard->hints, run.first, run.end - run.first);
@@ -576,7 +579,7 @@ static int search_zones(struct instance *instance, const struct search *s, int n
                         uint64_t *first)
 {
     const struct layout *l = &instance->layout;
-    uint64_t cursor = __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED); /* DRAM: */
+    uint64_t cursor = __atomic_load_n(&instance->cursor.value, __ATOMIC_RELAXED); /* DRAM: */
     if (cursor >= l->span_count)
         cursor = 0;
     uint64_t home = layout_zone_of(l, cursor);
@@ -590,8 +593,6 @@ static int search_zones(struct instance *instance, const struct search *s, int n
     }
     if (rc == -ENOMEM && s->count > 1)
         rc = claim_across(instance, s, node, first);
-    if (rc == 0)
-        __atomic_store_n(&instance->cursor, *first + s->count, __ATOMIC_RELAXED); /* DRAM: */
     return rc;
 }
 
@@ -634,8 +635,8 @@ void extent_give_back(struct instance *instance, uint64_t first, uint64_t count)
     for (uint64_t zone = layout_zone_of(l, first); zone <= last_zone; zone++)
         fam_add(&layout_zone(l, zone)->releases, 1);
     /* What was used last is warm, and filling from below keeps the rest of the heap whole. */
-    if (first < __atomic_load_n(&instance->cursor, __ATOMIC_RELAXED)) /* DRAM: */
-        __atomic_store_n(&instance->cursor, first, __ATOMIC_RELAXED); /* DRAM: */
+    if (first < __atomic_load_n(&instance->cursor.value, __ATOMIC_RELAXED)) /* DRAM: */
+        __atomic_store_n(&instance->cursor.value, first, __ATOMIC_RELAXED); /* DRAM: */
     struct instance_shard *shard = shard_get(instance);
     if (shard != NULL) {
         hints_add(&shard->hints, first, count);

@@ -129,7 +129,7 @@ int heap_start(alps_heap_t *heap, bool permanent)
     int rc = heap_join(heap, permanent);
     if (rc != 0)
         return rc;
-    heap->instance.cursor = first_cursor(l, heap->instance.slot);
+    heap->instance.cursor.value = first_cursor(l, heap->instance.slot);
     rc = extent_open(&heap->instance);
     if (rc == 0)
         rc = cache_pool_open(&heap->pool, (const char *)heap + l->shared, &heap->instance);

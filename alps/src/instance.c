@@ -48,6 +48,9 @@
 
 #include "error.h"
 
+/* Of the thread's last intent, so that each comes to have one of its own. No call finds it. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_intent;
+
 static unsigned slot_lock(unsigned slot)
 {
     return REGION_FIRST_LOCK + slot;
@@ -58,6 +61,7 @@ static void become(struct instance *instance, unsigned slot, uint64_t state)
     instance->slot = slot;
     instance->state = state;
     instance->owner = span_owner_bits(slot, slot_incarnation(state));
+    instance->beat = 0;
 }
 
 /* Start time of this process in clock ticks since boot; 0 if unknown. */
@@ -372,7 +376,11 @@ void instance_beat(struct instance *instance)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    fam_store(&layout_slot(&instance->layout, instance->slot)->heartbeat, (uint64_t)now.tv_sec);
+    uint64_t seconds = (uint64_t)now.tv_sec;
+    if (__atomic_load_n(&instance->beat, __ATOMIC_RELAXED) == seconds) /* DRAM: */
+        return;
+    __atomic_store_n(&instance->beat, seconds, __ATOMIC_RELAXED); /* DRAM: */
+    fam_store(&layout_slot(&instance->layout, instance->slot)->heartbeat, seconds);
 }
 
 uint64_t instance_silence(const struct layout_slot *slot)
@@ -406,17 +414,14 @@ void instance_touch(struct instance *instance, uint64_t zone)
 
 struct layout_intent *instance_intent(struct instance *instance)
 {
-    for (;;) {
-        uint32_t taken = __atomic_load_n(&instance->intents_taken, __ATOMIC_RELAXED); /* DRAM: */
-        uint32_t all = (uint32_t)(((uint64_t)1 << LAYOUT_INTENT_MAX) - 1);
-        if (taken == all) {
+    for (unsigned tries = 1;; tries++) {
+        uint64_t *taken = &instance->intents[thread_intent].value;
+        if (__atomic_load_n(taken, __ATOMIC_RELAXED) == 0 &&      /* DRAM: */
+            __atomic_exchange_n(taken, 1, __ATOMIC_ACQUIRE) == 0) /* DRAM: */
+            return &layout_slot(&instance->layout, instance->slot)->intents[thread_intent];
+        thread_intent = (thread_intent + 1) % LAYOUT_INTENT_MAX;
+        if (tries % LAYOUT_INTENT_MAX == 0)
             sched_yield(); /* all are in use by other threads of this process */
-            continue;
-        }
-        uint32_t bit = ~taken & (taken + 1);
-        if ((__atomic_fetch_or(&instance->intents_taken, bit, __ATOMIC_ACQUIRE) /* DRAM: */
-             & bit) == 0)
-            return &layout_slot(&instance->layout, instance->slot)->intents[lowest_bit(bit)];
     }
 }
 
@@ -425,8 +430,8 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
     fam_store_release(&intent->op, INTENT_NONE);
     layout_flush(&instance->layout, &intent->op);
     struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
-    uint32_t bit = (uint32_t)1 << (intent - slot->intents);
-    __atomic_fetch_and(&instance->intents_taken, ~bit, __ATOMIC_RELEASE); /* DRAM: */
+    uint64_t *taken = &instance->intents[intent - slot->intents].value;
+    __atomic_store_n(taken, 0, __ATOMIC_RELEASE); /* DRAM: */
 }
 
 int64_t generation_find(const struct layout *layout, alps_gen_t number)

@@ -29,6 +29,12 @@ struct instance_shard {
     struct instance_runs hints; /* that were free when we looked last */
 };
 
+/* Something in DRAM that threads change often, by itself in a cache line. */
+struct instance_line {
+    uint64_t value;
+    uint64_t rest[LAYOUT_LINE / 8 - 1];
+};
+
 struct instance {
     struct layout layout;
     unsigned slot;
@@ -38,12 +44,13 @@ struct instance {
     uint64_t generation_index; /* entry in the table of generations; 0 is permanent */
     alps_gen_t generation;
     uint64_t *touched;             /* DRAM copy of the slot's bitmap; NULL: look there */
-    uint32_t intents_taken;        /* DRAM: bit i: a thread uses intent i */
-    uint64_t cursor;               /* DRAM: span to look at first for a free one; a hint */
+    uint64_t beat;                 /* DRAM copy of the slot's heartbeat */
     struct instance_shard *shards; /* DRAM: INSTANCE_SHARDS, or NULL */
     uint64_t spans;                /* that exist, as far as is known, of 8 GiB at most */
     uint64_t parts;                /* that what is for all is cut into, as far as is known */
     uint64_t reserve_max;          /* spans in the reserve of each shard */
+    struct instance_line cursor;   /* DRAM: span to look at first for a free one; a hint */
+    struct instance_line intents[LAYOUT_INTENT_MAX]; /* DRAM: 1: a thread uses it */
 };
 
 /* Takes a slot and, unless it is to be permanent, a number; what is allocated is permanent until

@@ -74,7 +74,7 @@ TEST(extent, a_run_crosses_zones)
     uint64_t single[8];
     for (uint64_t zone = 0; zone < l->zone_count; zone++) {
         inside_forget_hints(heap);
-        heap->instance.cursor = zone << l->zone_shift;
+        heap->instance.cursor.value = zone << l->zone_shift;
         single[zone] = claim(heap, 1, 1);
         CHECK_EQ(single[zone], zone << l->zone_shift);
     }
@@ -540,7 +540,7 @@ TEST(extent, blocks_of_their_own_spans)
     CHECK_EQ(extent_free(self, span, state), 0);
     CHECK_EQ(extent_free(self, span, state), -EALREADY);
     /* The same span again: the old state is not mistaken for the new one. */
-    self->cursor = span;
+    self->cursor.value = span;
     CHECK_ERR(extent_alloc(self, 3 * SPAN_SIZE + 1, 16, ALPS_ANY_NODE, NULL, &block), 0);
     CHECK_EQ(layout_span_of(heap_layout(heap), block), span);
     CHECK_EQ(extent_free(self, span, state), -EALREADY);

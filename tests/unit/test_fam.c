@@ -197,12 +197,14 @@ TEST(fam, a_span_taken_while_a_search_looks_at_it_does_not_make_its_zone_full)
     const char *path = inside_create(64 * MIB, 64 * MIB, 64 * MIB);
     alps_heap_t *heap = inside_open(path, 0);
     struct intruder i = {.heap = inside_open(path, 0)};
-    CHECK_NE(alps_malloc(heap, MIB, ALPS_ANY_NODE), ALPS_NULL);
+    alps_ptr_t block = alps_malloc(heap, MIB, ALPS_ANY_NODE);
+    CHECK_NE(block, ALPS_NULL);
     inside_forget_hints(heap);
-    i.heap->instance.cursor = heap->instance.cursor;
-    i.state = &layout_state(heap_layout(heap), heap->instance.cursor)->raw;
+    uint64_t next = layout_span_of(heap_layout(heap), block + MIB);
+    i.heap->instance.cursor.value = next;
+    i.state = &layout_state(heap_layout(heap), next)->raw;
     alps_fam_set_hook(intrude, &i);
-    heap->instance.cursor = 0; /* from the start of the zone: then it notes what it found */
+    heap->instance.cursor.value = 0; /* from the start of the zone: then it notes what it found */
     CHECK_NE(alps_malloc(heap, 64, ALPS_ANY_NODE), ALPS_NULL);
     alps_fam_set_hook(NULL, NULL);
     CHECK_NE(i.block, ALPS_NULL);

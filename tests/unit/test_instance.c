@@ -153,7 +153,62 @@ TEST(instance, an_intent_belongs_to_one_thread)
         CHECK_EQ(pthread_create(&threads[i], NULL, take_intents, &heap->instance), 0);
     for (int i = 0; i < 24; i++)
         pthread_join(threads[i], NULL);
-    CHECK_EQ(heap->instance.intents_taken, 0);
+    for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
+        CHECK_EQ(heap->instance.intents[i].value, 0);
+}
+
+struct worker {
+    struct instance *instance;
+    pthread_barrier_t step;
+    struct layout_intent *first, *second;
+};
+
+static void *take_intent_twice(void *context)
+{
+    struct worker *w = context;
+    w->first = instance_intent(w->instance);
+    instance_intent_done(w->instance, w->first);
+    pthread_barrier_wait(&w->step);
+    pthread_barrier_wait(&w->step);
+    w->second = instance_intent(w->instance);
+    instance_intent_done(w->instance, w->second);
+    return NULL;
+}
+
+TEST(instance, threads_keep_to_intents_of_their_own)
+{
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0);
+    struct worker w = {.instance = &heap->instance};
+    CHECK_EQ(pthread_barrier_init(&w.step, NULL, 2), 0);
+    struct layout_intent *own = instance_intent(&heap->instance);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, take_intent_twice, &w), 0);
+    pthread_barrier_wait(&w.step);
+    instance_intent_done(&heap->instance, own);
+    pthread_barrier_wait(&w.step);
+    pthread_join(thread, NULL);
+    CHECK(w.first != own);
+    CHECK(w.second == w.first);
+    CHECK(instance_intent(&heap->instance) == own);
+    pthread_barrier_destroy(&w.step);
+}
+
+TEST(instance, the_heartbeat_is_written_once_a_second)
+{
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0);
+    struct instance *self = &heap->instance;
+    fam_word_t *heartbeat = &layout_slot(heap_layout(heap), self->slot)->heartbeat;
+    CHECK_EQ(fam_load(heartbeat), self->beat);
+    uint64_t before;
+    do {
+        before = self->beat;
+        fam_store(heartbeat, 1);
+        instance_beat(self);
+    } while (self->beat != before);
+    CHECK_EQ(fam_load(heartbeat), 1);
+    self->beat--; /* a second later */
+    instance_beat(self);
+    CHECK_EQ(fam_load(heartbeat), self->beat);
 }
 
 TEST(instance, touched_zones_are_noted_once)

@@ -154,7 +154,7 @@ TEST(slab, a_free_that_arrives_after_recycling_changes_nothing)
     uint64_t late = state_of(&m);
     fam_store(a_word(&m, 0), 0);
     slab_destroy(self, m.span, m.class);
-    self->cursor = m.span; /* the next one comes here again */
+    self->cursor.value = m.span; /* the next one comes here again */
     uint64_t span;
     CHECK_ERR(create(self, m.class, &span), 0);
     CHECK_EQ(span, m.span);
