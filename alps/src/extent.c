@@ -216,20 +216,22 @@ static void set_shares(struct instance *instance)
     __atomic_store_n(&instance->reserve_max, reserve_max, __ATOMIC_RELAXED); /* DRAM: */
 }
 
-/* The one that the fewest threads have, so that they rarely meet. */
+/* The one that the fewest threads have, so that they rarely meet: also of threads that come at the
+ * same time. */
 static unsigned own_shard(void)
 {
-    if (thread_shard != 0)
-        return thread_shard - 1;
-    unsigned best = 0, least = shard_users(0);
-    for (unsigned i = 1; i < INSTANCE_SHARDS && least != 0; i++)
-        if (shard_users(i) < least) {
-            best = i;
-            least = shard_users(i);
-        }
-    __atomic_fetch_add(&users[best], 1, __ATOMIC_RELAXED); /* DRAM: */
-    thread_shard = best + 1;
-    return best;
+    while (thread_shard == 0) {
+        unsigned best = 0, least = shard_users(0);
+        for (unsigned i = 1; i < INSTANCE_SHARDS && least != 0; i++)
+            if (shard_users(i) < least) {
+                best = i;
+                least = shard_users(i);
+            }
+        if (__atomic_compare_exchange_n(&users[best], &least, least + 1, false, /* DRAM: */
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            thread_shard = best + 1;
+    }
+    return thread_shard - 1;
 }
 
 void extent_thread_end(void)
@@ -479,13 +481,10 @@ static int claim_noted(struct instance *instance, const struct search *s, int no
     return rc == 0 ? 0 : claim_hinted(instance, own, s, node, first);
 }
 
-/* Spans of a run that a search found were claimed: notes what is left of it. The next search begins
- * behind that, so that threads stay apart. */
+/* Spans of a run that a search found were claimed: notes what is left of it. */
 static void note_rest(struct instance *instance, struct run run, uint64_t first, uint64_t count)
 {
     struct instance_shard *shard = shard_get(instance);
-    uint64_t next = shard == NULL ? first + count : run.end;
-    __atomic_store_n(&instance->cursor.value, next, __ATOMIC_RELAXED); /* DRAM: */
     if (shard == NULL)
         return;
     hints_cut(&shard->hints, run.first, run.end - run.first);
@@ -593,6 +592,8 @@ static int search_zones(struct instance *instance, const struct search *s, int n
     }
     if (rc == -ENOMEM && s->count > 1)
         rc = claim_across(instance, s, node, first);
+    if (rc == 0)
+        __atomic_store_n(&instance->cursor.value, *first + s->count, __ATOMIC_RELAXED); /* DRAM: */
     return rc;
 }
 

@@ -405,6 +405,46 @@ TEST(extent, rivals_at_a_time)
     rivals_close(rivals, all);
 }
 
+enum { TEAM = 8 };
+struct team {
+    alps_heap_t *heap;
+    pthread_barrier_t start, end;
+};
+
+static void *claim_with_others(void *context)
+{
+    struct team *team = context;
+    pthread_barrier_wait(&team->start);
+    uint64_t first = claim(team->heap, 1, 1);
+    pthread_barrier_wait(&team->end); /* all are there until all have a shard */
+    extent_give_back(&team->heap->instance, first, 1);
+    return NULL;
+}
+
+TEST(extent, threads_that_come_at_a_time_have_shards_of_their_own)
+{
+    struct team team = {.heap = small_heap()};
+    const struct instance_shard *shards = team.heap->instance.shards;
+    CHECK_EQ(pthread_barrier_init(&team.start, NULL, TEAM), 0);
+    CHECK_EQ(pthread_barrier_init(&team.end, NULL, TEAM), 0);
+    for (unsigned round = 0; round < 2000; round++) {
+        uint64_t before[INSTANCE_SHARDS];
+        for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
+            before[i] = shards[i].claims;
+        pthread_t threads[TEAM];
+        for (unsigned i = 0; i < TEAM; i++)
+            CHECK_EQ(pthread_create(&threads[i], NULL, claim_with_others, &team), 0);
+        for (unsigned i = 0; i < TEAM; i++)
+            CHECK_EQ(pthread_join(threads[i], NULL), 0);
+        for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
+            CHECK_LE(shards[i].claims, before[i] + 1);
+    }
+    inside_check(team.heap);
+    pthread_barrier_destroy(&team.start);
+    pthread_barrier_destroy(&team.end);
+    CHECK_ERR(alps_heap_close(team.heap), 0);
+}
+
 static void reserve_and_die(void *context)
 {
     alps_heap_t *heap = inside_open(context, 0);
