@@ -176,8 +176,7 @@ static int claim_run(struct instance *instance, uint64_t first, uint64_t count)
     return 0;
 }
 
-/* The same for a run that was searched for, with memory behind what is to have some; -ENOMEM if
- * there is none. */
+/* The same, with memory behind what is to have some; -ENOMEM if there is none. */
 static int claim_backed_run(struct instance *instance, const struct search *s, uint64_t first)
 {
     int rc = claim_run(instance, first, s->count);
@@ -481,6 +480,14 @@ static int claim_noted(struct instance *instance, const struct search *s, int no
     return rc == 0 ? 0 : claim_hinted(instance, own, s, node, first);
 }
 
+/* Claims what a search found. The next one begins behind it, also while this one waits for memory,
+ * so that threads do not all go for the same spans. */
+static int claim_found(struct instance *instance, const struct search *s, uint64_t first)
+{
+    __atomic_store_n(&instance->cursor.value, first + s->count, __ATOMIC_RELAXED); /* DRAM: */
+    return claim_backed_run(instance, s, first);
+}
+
 /* Spans of a run that a search found were claimed: notes what is left of it. */
 static void note_rest(struct instance *instance, struct run run, uint64_t first, uint64_t count)
 {
@@ -519,7 +526,7 @@ static int claim_in_zone(struct instance *instance, const struct search *s, uint
             break;
         uint64_t start = align_first(s, run.first);
         if (start + s->count <= run.end) {
-            int rc = claim_backed_run(instance, s, start);
+            int rc = claim_found(instance, s, start);
             if (rc == 0) {
                 *first = start;
                 note_rest(instance, run, start, s->count);
@@ -559,7 +566,7 @@ static int claim_across(struct instance *instance, const struct search *s, int n
             end = run.end;
             uint64_t aligned = align_first(s, start);
             if (aligned + s->count <= end) {
-                int rc = claim_backed_run(instance, s, aligned);
+                int rc = claim_found(instance, s, aligned);
                 if (rc == 0) {
                     *first = aligned;
                     note_rest(instance, (struct run){start, end}, aligned, s->count);
@@ -592,8 +599,6 @@ static int search_zones(struct instance *instance, const struct search *s, int n
     }
     if (rc == -ENOMEM && s->count > 1)
         rc = claim_across(instance, s, node, first);
-    if (rc == 0)
-        __atomic_store_n(&instance->cursor.value, *first + s->count, __ATOMIC_RELAXED); /* DRAM: */
     return rc;
 }
 

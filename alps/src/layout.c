@@ -823,28 +823,47 @@ static int back_words(struct layout *l, const void *first, uint64_t bytes)
     return region_back(&l->region, (uint64_t)((const char *)first - l->region.base), bytes);
 }
 
-int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
+static bool is_recorded(const struct layout *l, uint64_t span)
 {
-    const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
-    for (uint64_t at = first & ~(chunk - 1); at < first + count; at += chunk) {
-        if ((fam_load_acquire(layout_recorded(l, at)) & layout_chunk_bit(l, at)) != 0)
-            continue;
-        fam_word_t *meta = &layout_zone(l, layout_zone_of(l, at))->meta;
-        int rc;
-        if (fam_load_acquire(meta) == 0) {
-            rc = back_words(l, layout_meta(l, at), l->zone_spans * sizeof(fam_word_t));
-            if (rc != 0)
-                return rc;
-            fam_store_release(meta, 1);
-            layout_persist(l, meta);
-        }
-        rc = back_words(l, layout_record(l, at), chunk * sizeof(struct layout_record));
-        if (rc == 0)
-            rc = back_words(l, layout_released(l, at), chunk * sizeof(struct layout_released));
+    return (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0;
+}
+
+/* Backs the metadata of chunks in a row in one zone. */
+static int back_records(struct layout *l, uint64_t first, uint64_t count)
+{
+    fam_word_t *meta = &layout_zone(l, layout_zone_of(l, first))->meta;
+    int rc = 0;
+    if (fam_load_acquire(meta) == 0) {
+        rc = back_words(l, layout_meta(l, first), l->zone_spans * sizeof(fam_word_t));
         if (rc != 0)
             return rc;
-        fam_or(layout_recorded(l, at), layout_chunk_bit(l, at));
-        layout_persist(l, layout_recorded(l, at));
+        fam_store_release(meta, 1);
+        layout_persist(l, meta);
+    }
+    rc = back_words(l, layout_record(l, first), count * sizeof(struct layout_record));
+    if (rc == 0)
+        rc = back_words(l, layout_released(l, first), count * sizeof(struct layout_released));
+    for (uint64_t i = 0; i < count && rc == 0; i += (uint64_t)1 << l->chunk_shift) {
+        fam_or(layout_recorded(l, first + i), layout_chunk_bit(l, first + i));
+        layout_persist(l, layout_recorded(l, first + i));
+    }
+    return rc;
+}
+
+int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
+{
+    const uint64_t end = first + count, chunk = (uint64_t)1 << l->chunk_shift;
+    for (uint64_t at = first & ~(chunk - 1); at < end; at += chunk) {
+        if (is_recorded(l, at))
+            continue;
+        /* As many at a time as lack theirs. */
+        uint64_t spans = chunk, zone = l->zone_spans - (at & (l->zone_spans - 1));
+        while (spans < min_u64(zone, end - at) && !is_recorded(l, at + spans))
+            spans += chunk;
+        int rc = back_records(l, at, spans);
+        if (rc != 0)
+            return rc;
+        at += spans - chunk;
     }
     return 0;
 }
@@ -898,6 +917,10 @@ static int back_in_chunk(struct layout *l, uint64_t first, uint64_t bytes)
     return 0;
 }
 
+/* Memory is asked for in parts: the kernel serves a file's users one by one, and others would wait
+ * until there is all of it. */
+#define BACK_SPANS (MIB / SPAN_SIZE)
+
 int layout_back(struct layout *l, uint64_t first, uint64_t bytes)
 {
     const uint64_t end = first + ((bytes + SPAN_SIZE - 1) >> SPAN_SHIFT);
@@ -908,7 +931,7 @@ int layout_back(struct layout *l, uint64_t first, uint64_t bytes)
             at = (at & ~(chunk - 1)) + (complete << l->chunk_shift);
             continue;
         }
-        const uint64_t count = min_u64(rest_of_chunk(l, at), end - at);
+        const uint64_t count = min_u64(min_u64(rest_of_chunk(l, at), end - at), BACK_SPANS);
         const uint64_t left = bytes - ((at - first) << SPAN_SHIFT);
         int rc = back_in_chunk(l, at, min_u64(count << SPAN_SHIFT, left));
         if (rc != 0)

@@ -212,3 +212,31 @@ TEST(fam, a_span_taken_while_a_search_looks_at_it_does_not_make_its_zone_full)
     CHECK_ERR(alps_heap_close(i.heap), 0);
     CHECK_ERR(alps_heap_close(heap), 0);
 }
+
+struct claimant {
+    const struct instance *instance;
+    uint64_t cursor; /* as it was when the first span was claimed */
+    unsigned claims;
+};
+
+static uint64_t note_cursor(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
+                            uint64_t value)
+{
+    struct claimant *c = context;
+    if (op == ALPS_FAM_CAS && c->claims++ == 0)
+        c->cursor = c->instance->cursor.value;
+    return alps_fam_perform(op, word, expected, value);
+}
+
+TEST(fam, threads_that_search_at_a_time_begin_apart)
+{
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, 0), 0);
+    struct claimant c = {.instance = &heap->instance};
+    alps_fam_set_hook(note_cursor, &c);
+    alps_ptr_t block = alps_malloc(heap, 3 * MIB, ALPS_ANY_NODE);
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_NE(block, ALPS_NULL);
+    CHECK_NE(c.claims, 0);
+    CHECK_EQ(c.cursor, layout_span_of(heap_layout(heap), block + 3 * MIB));
+    CHECK_ERR(alps_heap_close(heap), 0);
+}

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "inside.h"
@@ -231,6 +232,59 @@ TEST(layout, a_zone_that_grows_inside_a_chunk_has_memory_behind_it)
     CHECK_EQ(first, spans);
     CHECK_ERR(region_file_size(&l->region.files[0], &length, &after), 0);
     CHECK_LE(before + SPAN_SIZE, after);
+}
+
+static unsigned asked; /* the kernel for memory */
+
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    asked++;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+TEST(layout, records_of_a_run_are_asked_for_at_once)
+{
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, 0), 0);
+    struct layout *l = heap_layout(heap);
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift, first = 20 * chunk + chunk / 2;
+    const uint64_t count = 8 * chunk;
+    CHECK_ERR(layout_back_meta(l, 0, 1), 0);
+    asked = 0;
+    CHECK_ERR(layout_back_meta(l, first, count), 0);
+    CHECK_EQ(asked, 2); /* records, and what others release */
+    CHECK(layout_span_known(l, first) && layout_span_known(l, first + count - 1));
+    CHECK(!layout_span_known(l, first - chunk) && !layout_span_known(l, first + count + chunk));
+    CHECK_ERR(layout_back_meta(l, first, count), 0);
+    CHECK_EQ(asked, 2);
+
+    asked = 0;
+    CHECK_ERR(layout_back(l, first, (count << SPAN_SHIFT) - 1), 0);
+    CHECK_EQ(asked, 9);
+    for (uint64_t span = first; span < first + count; span++)
+        CHECK(layout_span_backed(l, span, SPAN_SIZE));
+    CHECK(!layout_span_backed(l, first - 1, 1) && !layout_span_backed(l, first + count, 1));
+    CHECK_ERR(layout_back(l, first, count << SPAN_SHIFT), 0);
+    CHECK_EQ(asked, 9);
+
+    /* Around chunks that have theirs. */
+    asked = 0;
+    CHECK_ERR(layout_back_meta(l, first - 3 * chunk, count + 6 * chunk), 0);
+    CHECK_EQ(asked, 4);
+    CHECK(layout_span_known(l, first - 3 * chunk));
+    CHECK(layout_span_known(l, first + count + 3 * chunk));
+}
+
+TEST(layout, a_large_chunk_gets_its_memory_part_by_part)
+{
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, GIB, GIB), 0);
+    struct layout *l = heap_layout(heap);
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+    CHECK_EQ(chunk << SPAN_SHIFT, 4 * MIB);
+    CHECK_ERR(layout_back_meta(l, 3 * chunk, chunk), 0);
+    asked = 0;
+    CHECK_ERR(layout_back(l, 3 * chunk, chunk << SPAN_SHIFT), 0);
+    CHECK_EQ(asked, 4);
+    CHECK_EQ(fam_load(layout_backed(l, 3 * chunk)), layout_chunk_bit(l, 3 * chunk));
 }
 
 TEST(layout, interrupted_formatting_is_refused_until_done_again)
