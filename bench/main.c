@@ -154,7 +154,7 @@ static const bh_option_t options[] = {
      .kind = BH_OPTION_TEXT,
      .value = &profile,
      .argument = "PROFILE",
-     .help = "count accesses to emulated memory (emu-topology --profiles), by alps alone"},
+     .help = "count accesses to emulated memory (emu-topology --profiles), by alps or alps-to"},
     {.name = "counters",
      .kind = BH_OPTION_FLAG,
      .value = &counts,
@@ -588,11 +588,13 @@ static const char *settle_emulation(void)
         return "--emu counts accesses by one backend, and takes no --clock, --counters, --limit or "
                "--reference";
     for (unsigned b = 0; backends[b] != NULL; b++) {
-        if (strcmp(backends[b]->name, "alps") == 0)
-            chosen_backends = UINT64_C(1) << b;
+        const uint64_t bit = UINT64_C(1) << b;
+        if (strcmp(backends[b]->name, asked_for == bit ? "alps-to" : "alps") == 0)
+            chosen_backends = bit;
     }
     if (asked_for != UINT64_MAX && asked_for != chosen_backends)
-        return "--emu takes the backend alps alone: others make no accesses to emulated memory";
+        return "--emu takes the backend alps, or alps-to, alone: others make no accesses to "
+               "emulated memory";
     return emu_launch_check(profile);
 }
 

@@ -11,7 +11,7 @@ load system("dirname -- '" . script . "'") . "/bench-rows.gp"
 # One line in each row for a backend.
 shown = ""
 do for [name in "alps " . reference . " " . backends] {
-    if (index_of(name, backends) > 0 && index_of(name, shown . " alps-calls") == 0 && \
+    if (index_of(name, backends) > 0 && index_of(name, shown . " alps-calls alps-to") == 0 && \
         words(shown) < 4) {
         shown = shown . " " . name
     }

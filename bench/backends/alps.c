@@ -1,7 +1,9 @@
 /* ALPS, on a heap of its own in one file.
  *
- * Compiled twice: as C and C++ programs use it, with what is simple inline, and (alps_calls.c) with
- * calls only, as programs in other languages do. */
+ * Compiled three times: as C and C++ programs use it, with what is simple inline; by calls only, as
+ * programs in other languages do (alps_calls.c); and by the calls that leave no block without a
+ * pointer to it, wherever the program is killed (alps_to.c). For these each thread has a pointer in
+ * the heap, into which a block comes, and from which it is freed. */
 #include <alps/alps.h>
 #include <errno.h>
 #include <stdio.h>
@@ -12,19 +14,24 @@ typedef alps_ptr_t block_t;
 
 static alps_heap_t *heap;
 
+#ifdef BENCH_TO
+#include "alps_to.inc"
+#else
+#define BLOCKS_OF_OURS 0
 static inline block_t backend_malloc(size_t size)
 {
     return alps_malloc(heap, size, ALPS_ANY_NODE);
 }
 
-static inline void *backend_address(block_t block)
-{
-    return alps_deref(heap, block);
-}
-
 static inline bool backend_free(block_t block)
 {
     return alps_free(heap, block) == 0;
+}
+#endif
+
+static inline void *backend_address(block_t block)
+{
+    return alps_deref(heap, block);
 }
 
 #include "workloads/instantiate.inc"
@@ -45,6 +52,10 @@ static const char *alps_backend_create(const struct backend_config *config)
     };
     int error = alps_heap_create(config->path, &options);
 
+#ifdef BENCH_TO
+    if (error == 0)
+        error = make_pointers(config->path);
+#endif
     return error == 0 ? NULL : failure("cannot create the heap", error);
 }
 
@@ -52,6 +63,10 @@ static const char *alps_backend_open(const struct backend_config *config)
 {
     int error = alps_heap_open(config->path, NULL, &heap);
 
+#ifdef BENCH_TO
+    if (error == 0)
+        find_pointers();
+#endif
     return error == 0 ? NULL : failure("cannot open the heap", error);
 }
 
@@ -71,10 +86,10 @@ static const char *alps_backend_check(void)
     error = alps_heap_stats(heap, &stats);
     if (error != 0)
         return failure("cannot count the blocks", error);
-    if (stats.live_blocks == 0)
+    if (stats.live_blocks == BLOCKS_OF_OURS)
         return NULL;
     snprintf(text, sizeof text, "%llu blocks are left though all were freed",
-             (unsigned long long)stats.live_blocks);
+             (unsigned long long)stats.live_blocks - BLOCKS_OF_OURS);
     return text;
 }
 
@@ -86,9 +101,12 @@ static const char *alps_backend_close(void)
     return error == 0 ? NULL : failure("cannot close the heap", error);
 }
 
-#ifdef BENCH_CALLS
+#if defined BENCH_CALLS
 const struct backend backend_alps_calls = {
     .name = "alps-calls",
+#elif defined BENCH_TO
+const struct backend backend_alps_to = {
+    .name = "alps-to",
 #else
 const struct backend backend_alps = {
     .name = "alps",

@@ -48,7 +48,8 @@ equals "backends with xmalloc" "$(lines '^result,xmalloc,' "$dir/csv")" 1
 
 # Blocks that one gives to more than two are all freed.
 # shellcheck disable=SC2086 # words
-run 0 "$BENCH" $small --processes 4 --workloads cache-scratch,xmalloc,rptest,mstress --backends alps
+run 0 "$BENCH" $small --processes 4 --workloads cache-scratch,xmalloc,rptest,mstress \
+    --backends alps,alps-to
 
 # What is live and what is held: all of threadtest's 100,000 blocks of 64 bytes, and not much more.
 weigh() {
@@ -86,8 +87,9 @@ done <<'BAD'
 --trace /nowhere|/nowhere: No such file
 --emu nonesuch|--emu nonesuch: no such profile
 --emu ./nonesuch|--emu ./nonesuch: No such file
---emu cxl-switch --backends alps,glibc|--emu takes the backend alps alone
---emu cxl-switch --backends alps-calls|--emu takes the backend alps alone
+--emu cxl-switch --backends alps,glibc|--emu takes the backend alps, or alps-to, alone
+--emu cxl-switch --backends alps,alps-to|--emu takes the backend alps, or alps-to, alone
+--emu cxl-switch --backends alps-calls|--emu takes the backend alps, or alps-to, alone
 --emu cxl-switch --reference alps|--emu counts .*takes no .*--reference
 --emu cxl-switch --clock cpu|--emu counts .*takes no --clock
 --emu cxl-switch --counters|--emu counts .*takes no .*--counters
@@ -208,6 +210,13 @@ done
 # CAS.
 counts "$dir/csv" prodcon reads 0.01 20
 counts "$dir/csv" prodcon atomics 0.001 3
+
+# Calls that leave no block without a pointer say first what they are about to do, and clear the pointer
+# and free the block by a CAS each.
+emulated "$dir/csv" cxl-switch --scale 0.1 --rounds 3 --workloads pair --backends alps-to
+counts "$dir/csv" pair reads 1 15
+counts "$dir/csv" pair writes 6 13
+counts "$dir/csv" pair atomics 2 2.1
 
 # Where the others are processes nobody can take it over; with a profile of one's own: accesses of all
 # are there.

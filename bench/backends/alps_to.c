@@ -1,0 +1,2 @@
+#define BENCH_TO
+#include "alps.c"
