@@ -847,6 +847,7 @@ static struct cache *cache_new(struct cache_pool *pool)
     cache->pool = pool;
     set_up_bins(&cache->anywhere, ALPS_ANY_NODE);
     cache->next = pool->caches;
+    cache->number = cache->next == NULL ? 0 : cache->next->number + 1;
     pool->caches = cache;
     return cache;
 }

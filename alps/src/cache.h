@@ -51,6 +51,7 @@ struct cache {
     struct cache_pool *pool;
     struct cache_set **nodes;     /* by index of the pool's node list; made on demand */
     struct cache *next;           /* in the pool's list */
+    unsigned number;              /* among the pool's */
     uint64_t thread;              /* identity of the thread, 0: unused */
     struct alps_fast_thread *tls; /* of that thread */
     struct alps_fast_slab **map;  /* by offset / SPAN_SIZE: the slab if this thread holds it */

@@ -329,9 +329,10 @@ alps_ptr_t alps_malloc_to(alps_heap_t *heap, alps_ptr_t *where, size_t size, int
         rc = check_node(node);
     if (rc == 0)
         rc = check_where(heap, where);
-    if (rc != 0)
-        return null_with(rc);
-    struct layout_intent *intent = instance_intent(&heap->instance);
+    struct cache *cache = rc == 0 ? cache_get(&heap->pool) : NULL;
+    if (cache == NULL)
+        return null_with(rc != 0 ? rc : -ENOMEM);
+    struct layout_intent *intent = instance_intent(&heap->instance, cache->number);
     alps_ptr_t block = ALPS_NULL;
     fam_store(&intent->where, alps_ref(heap, where));
     rc = heap_alloc(heap, size, 16, node, intent, &block);
@@ -359,7 +360,10 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     rc = find_live(heap, block, &place);
     if (rc != 0)
         return rc;
-    struct layout_intent *intent = instance_intent(&heap->instance);
+    struct cache *cache = cache_get(&heap->pool);
+    if (cache == NULL)
+        return -ENOMEM;
+    struct layout_intent *intent = instance_intent(&heap->instance, cache->number);
     fam_store(&intent->where, alps_ref(heap, where));
     fam_store(&intent->block, block);
     fam_store(&intent->incarnation, span_incarnation(place.state));

@@ -48,7 +48,8 @@
 
 #include "error.h"
 
-/* Of the thread's last intent, so that each comes to have one of its own. No call finds it. */
+/* Of the intents that threads have in turn, the one it had last: so each comes to have one of its
+ * own. No call finds it. */
 static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned thread_intent;
 
 static unsigned slot_lock(unsigned slot)
@@ -414,15 +415,19 @@ void instance_touch(struct instance *instance, uint64_t zone)
         __atomic_fetch_or(&instance->touched[zone >> 6], bit, __ATOMIC_RELAXED); /* DRAM: */
 }
 
-struct layout_intent *instance_intent(struct instance *instance)
+struct layout_intent *instance_intent(struct instance *instance, unsigned number)
 {
+    const unsigned shared = LAYOUT_INTENT_MAX - INSTANCE_OWN_INTENTS;
+    struct layout_intent *intents = layout_slot(&instance->layout, instance->slot)->intents;
+    if (number < INSTANCE_OWN_INTENTS)
+        return &intents[number];
     for (unsigned tries = 1;; tries++) {
         uint64_t *taken = &instance->intents[thread_intent].value;
         if (__atomic_load_n(taken, __ATOMIC_RELAXED) == 0 &&      /* DRAM: */
             __atomic_exchange_n(taken, 1, __ATOMIC_ACQUIRE) == 0) /* DRAM: */
-            return &layout_slot(&instance->layout, instance->slot)->intents[thread_intent];
-        thread_intent = (thread_intent + 1) % LAYOUT_INTENT_MAX;
-        if (tries % LAYOUT_INTENT_MAX == 0)
+            return &intents[INSTANCE_OWN_INTENTS + thread_intent];
+        thread_intent = (thread_intent + 1) % shared;
+        if (tries % shared == 0)
             sched_yield(); /* all are in use by other threads of this process */
     }
 }
@@ -432,8 +437,11 @@ void instance_intent_done(struct instance *instance, struct layout_intent *inten
     fam_store_release(&intent->op, INTENT_NONE);
     layout_flush(&instance->layout, &intent->op);
     struct layout_slot *slot = layout_slot(&instance->layout, instance->slot);
-    uint64_t *taken = &instance->intents[intent - slot->intents].value;
-    __atomic_store_n(taken, 0, __ATOMIC_RELEASE); /* DRAM: */
+    size_t number = (size_t)(intent - slot->intents);
+    if (number >= INSTANCE_OWN_INTENTS) {
+        uint64_t *taken = &instance->intents[number - INSTANCE_OWN_INTENTS].value;
+        __atomic_store_n(taken, 0, __ATOMIC_RELEASE); /* DRAM: */
+    }
 }
 
 int64_t generation_find(const struct layout *layout, alps_gen_t number)

@@ -29,6 +29,9 @@ struct instance_shard {
     struct instance_runs hints; /* that were free when we looked last */
 };
 
+/* Intents that a thread has for itself, that of its cache's number; the others are had in turn. */
+#define INSTANCE_OWN_INTENTS 12u
+
 /* Something in DRAM that threads change often, by itself in a cache line. */
 struct instance_line {
     uint64_t value;
@@ -50,7 +53,7 @@ struct instance {
     uint64_t parts;                /* that what is for all is cut into, as far as is known */
     uint64_t reserve_max;          /* spans in the reserve of each shard */
     struct instance_line cursor;   /* DRAM: span to look at first for a free one; a hint */
-    struct instance_line intents[LAYOUT_INTENT_MAX]; /* DRAM: 1: a thread uses it */
+    struct instance_line intents[LAYOUT_INTENT_MAX - INSTANCE_OWN_INTENTS]; /* DRAM: 1: in use */
 };
 
 /* Takes a slot and, unless it is to be permanent, a number; what is allocated is permanent until
@@ -118,8 +121,8 @@ static inline bool instance_has_touched(const struct instance *instance, uint64_
     return (bits >> (zone & 63) & 1) != 0;
 }
 
-/* An intent line for the calling thread, given back by instance_intent_done. */
-struct layout_intent *instance_intent(struct instance *instance);
+/* An intent line for the calling thread, given back by instance_intent_done; number: its cache's. */
+struct layout_intent *instance_intent(struct instance *instance, unsigned number);
 void instance_intent_done(struct instance *instance, struct layout_intent *intent);
 
 /* What an intent says. */

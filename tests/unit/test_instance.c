@@ -136,7 +136,7 @@ static void *take_intents(void *context)
 {
     struct instance *instance = context;
     for (int i = 0; i < 2000; i++) {
-        struct layout_intent *intent = instance_intent(instance);
+        struct layout_intent *intent = instance_intent(instance, INSTANCE_OWN_INTENTS);
         uint64_t before = fam_add(&intent->where, 1);
         CHECK_EQ(before, 0); /* nobody else has it */
         fam_add(&intent->where, (uint64_t)-1);
@@ -153,7 +153,7 @@ TEST(instance, an_intent_belongs_to_one_thread)
         CHECK_EQ(pthread_create(&threads[i], NULL, take_intents, &heap->instance), 0);
     for (int i = 0; i < 24; i++)
         pthread_join(threads[i], NULL);
-    for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
+    for (unsigned i = 0; i < LAYOUT_INTENT_MAX - INSTANCE_OWN_INTENTS; i++)
         CHECK_EQ(heap->instance.intents[i].value, 0);
 }
 
@@ -166,11 +166,11 @@ struct worker {
 static void *take_intent_twice(void *context)
 {
     struct worker *w = context;
-    w->first = instance_intent(w->instance);
+    w->first = instance_intent(w->instance, INSTANCE_OWN_INTENTS);
     instance_intent_done(w->instance, w->first);
     pthread_barrier_wait(&w->step);
     pthread_barrier_wait(&w->step);
-    w->second = instance_intent(w->instance);
+    w->second = instance_intent(w->instance, INSTANCE_OWN_INTENTS);
     instance_intent_done(w->instance, w->second);
     return NULL;
 }
@@ -180,7 +180,7 @@ TEST(instance, threads_keep_to_intents_of_their_own)
     alps_heap_t *heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0);
     struct worker w = {.instance = &heap->instance};
     CHECK_EQ(pthread_barrier_init(&w.step, NULL, 2), 0);
-    struct layout_intent *own = instance_intent(&heap->instance);
+    struct layout_intent *own = instance_intent(&heap->instance, INSTANCE_OWN_INTENTS);
     pthread_t thread;
     CHECK_EQ(pthread_create(&thread, NULL, take_intent_twice, &w), 0);
     pthread_barrier_wait(&w.step);
@@ -189,8 +189,40 @@ TEST(instance, threads_keep_to_intents_of_their_own)
     pthread_join(thread, NULL);
     CHECK(w.first != own);
     CHECK(w.second == w.first);
-    CHECK(instance_intent(&heap->instance) == own);
+    CHECK(instance_intent(&heap->instance, INSTANCE_OWN_INTENTS) == own);
     pthread_barrier_destroy(&w.step);
+}
+
+static void *malloc_to(void *context)
+{
+    alps_heap_t *heap = context;
+    alps_ptr_t block = alps_malloc(heap, 64, ALPS_ANY_NODE);
+    alps_ptr_t *where = alps_deref(heap, block);
+    for (int i = 0; i < 3; i++) {
+        CHECK_NE(alps_malloc_to(heap, where, 64, ALPS_ANY_NODE), ALPS_NULL);
+        CHECK_ERR(alps_free_from(heap, where), 0);
+    }
+    CHECK_ERR(alps_free(heap, block), 0);
+    return NULL;
+}
+
+TEST(instance, each_cache_has_an_intent_as_long_as_there_are_some)
+{
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, 0), 0);
+    struct layout_intent *intents = layout_slot(heap_layout(heap), heap->instance.slot)->intents;
+    malloc_to(heap);
+    malloc_to(heap);
+    pthread_t thread;
+    for (int i = 0; i < 2; i++) { /* the second one has the first one's cache */
+        CHECK_EQ(pthread_create(&thread, NULL, malloc_to, heap), 0);
+        pthread_join(thread, NULL);
+    }
+    for (unsigned i = 0; i < LAYOUT_INTENT_MAX; i++)
+        CHECK_EQ(fam_load(&intents[i].block) != 0, i < 2);
+    CHECK(instance_intent(&heap->instance, INSTANCE_OWN_INTENTS - 1) ==
+          &intents[INSTANCE_OWN_INTENTS - 1]);
+    CHECK_LE(&intents[INSTANCE_OWN_INTENTS] - intents,
+             instance_intent(&heap->instance, INSTANCE_OWN_INTENTS) - intents);
 }
 
 TEST(instance, the_heartbeat_is_written_once_a_second)
