@@ -121,7 +121,8 @@ static inline bool instance_has_touched(const struct instance *instance, uint64_
     return (bits >> (zone & 63) & 1) != 0;
 }
 
-/* An intent line for the calling thread, given back by instance_intent_done; number: its cache's. */
+/* An intent line for the calling thread, given back by instance_intent_done. number: of its
+ * cache. */
 struct layout_intent *instance_intent(struct instance *instance, unsigned number);
 void instance_intent_done(struct instance *instance, struct layout_intent *intent);
 
