@@ -352,6 +352,7 @@ static struct cache_slab *hold(struct cache *cache, struct cache_bin *bin, uint6
     if (slab == NULL)
         return NULL;
     slab->span = span;
+    slab->state = fam_load(layout_state(l, span));
     slab->class = class;
     slab->bin = bin;
     slab->list = NULL;
@@ -689,6 +690,21 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     else
         put_into_partial(cache, slab);
     return slab;
+}
+
+bool cache_locate(struct cache_slab *slab, alps_ptr_t block, struct slab_place *place)
+{
+    const struct cache *cache = alps_fast_thread_0.cache;
+    const struct layout *l = &cache->pool->instance->layout;
+    const struct slab_class *c = cache_class(slab);
+    uint64_t index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
+    if (index >= c->blocks)
+        return false;
+    *place = (struct slab_place){
+        .span = slab->span, .state = slab->state, .index = index, .size = c->size};
+    uint64_t r = fam_load_acquire(&layout_released(l, slab->span)->words[index / 32]);
+    uint64_t live = *cache_mirror(slab, (unsigned)(index / 64)) >> (index % 64);
+    return (live & ~(r >> (index % 32)) & 1) != 0;
 }
 
 bool cache_give(struct cache_slab *slab, alps_ptr_t block)

@@ -12,6 +12,7 @@ struct cache_bin;
 /* A slab held by a thread. */
 struct cache_slab {
     uint64_t span;
+    uint64_t state; /* the span's, as long as the slab is held */
     unsigned word;  /* of A, that was allocated from last */
     unsigned reach; /* blocks from here on are not allocated */
     struct cache_bin *bin;
@@ -146,8 +147,11 @@ static inline struct cache_slab *cache_find(uint64_t offset)
                         : (struct cache_slab *)(void *)(fast - offsetof(struct cache_slab, fast));
 }
 
-/* Frees a block of a slab that the calling thread holds; its cache is the current one. false: not a
+/* Finds a block of a slab that the calling thread holds; its cache is the current one. false: not a
  * block in use. */
+bool cache_locate(struct cache_slab *slab, alps_ptr_t block, struct slab_place *place);
+
+/* Frees one. false: not a block in use. */
 bool cache_give(struct cache_slab *slab, alps_ptr_t block);
 
 #endif

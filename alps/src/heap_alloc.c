@@ -42,8 +42,7 @@ static int try_alloc(struct cache *cache, struct cache_set *set, unsigned class,
     }
     if (intent != NULL) {
         uint64_t next = alps_fast_next(bin->fast);
-        uint64_t state = fam_load(layout_state(&instance->layout, cache_find(next)->span));
-        fam_store(&intent->incarnation, span_incarnation(state));
+        fam_store(&intent->incarnation, span_incarnation(cache_find(next)->state));
         fam_store(&intent->block, next);
         fam_store_release(&intent->op, INTENT_MALLOC);
         layout_persist(&instance->layout, &intent->op);
@@ -356,13 +355,17 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
     alps_ptr_t block = fam_load_acquire(word);
     if (block == ALPS_NULL)
         return error_set(ENOENT, "%s: where holds ALPS_NULL", heap_name(heap));
-    struct slab_place place;
-    rc = find_live(heap, block, &place);
-    if (rc != 0)
-        return rc;
     struct cache *cache = cache_get(&heap->pool);
     if (cache == NULL)
         return -ENOMEM;
+    struct slab_place place;
+    struct cache_slab *held = cache_find(block);
+    if (held != NULL && !cache_locate(held, block, &place))
+        held = NULL;
+    if (held == NULL)
+        rc = find_live(heap, block, &place);
+    if (rc != 0)
+        return rc;
     struct layout_intent *intent = instance_intent(&heap->instance, cache->number);
     fam_store(&intent->where, alps_ref(heap, where));
     fam_store(&intent->block, block);
@@ -379,8 +382,10 @@ int alps_free_from(alps_heap_t *heap, alps_ptr_t *where)
         rc = error_set(EBUSY, "%s: somebody else changed where", heap_name(heap));
     else if (span_kind(place.state) == SPAN_EXTENT)
         rc = extent_free(&heap->instance, place.span, place.state);
-    else /* by R, even in a slab of ours: who died in here before us may have the same in mind */
+    else if (held == NULL)
         rc = slab_remote_free(&heap->instance, place.span, place.state, place.index);
+    else /* by R, too: who died in here before us may have the same in mind */
+        slab_release_block(heap_layout(heap), place.span, place.index);
     instance_intent_done(&heap->instance, intent);
     if (rc == -EALREADY || rc == -EAGAIN)
         rc = 0; /* the heir of such a one was ahead of us */

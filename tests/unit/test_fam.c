@@ -127,6 +127,28 @@ TEST(fam, in_a_shared_heap_each_looks_at_its_own_slot_as_well)
         CHECK_EQ(counts.ops[op], op == ALPS_FAM_STORE || op == ALPS_FAM_LOAD ? 2 * PAIRS : 0);
 }
 
+/* Into a pointer and out of it: two looks at whether the instance is lost, one each at the pointer,
+ * at what others have released, and at whether a free of that kind was announced. */
+TEST(fam, blocks_that_are_never_lost_take_few_reads)
+{
+    if (ALPS_PARANOID)
+        SKIP("a paranoid build looks at the metadata after each operation");
+    alps_heap_t *heap = inside_open(inside_create(16 * MIB, 16 * MIB, 0), 0);
+    alps_ptr_t *where = alps_deref(heap, alps_calloc(heap, 1, 64, ALPS_ANY_NODE));
+    struct counts counts = {0};
+    for (unsigned i = 0; i <= PAIRS; i++) {
+        if (i == 1) /* the first one announces */
+            alps_fam_set_hook(count, &counts);
+        CHECK_NE(alps_malloc_to(heap, where, 64, ALPS_ANY_NODE), ALPS_NULL);
+        CHECK_ERR(alps_free_from(heap, where), 0);
+    }
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_EQ(counts.ops[ALPS_FAM_LOAD], 5 * PAIRS);
+    CHECK_EQ(counts.ops[ALPS_FAM_STORE], 12 * PAIRS);
+    CHECK_EQ(counts.ops[ALPS_FAM_CAS], PAIRS);
+    CHECK_EQ(counts.ops[ALPS_FAM_OR], PAIRS);
+}
+
 /* Finding room for a large block takes a look at each large block on the way, not at each of its
  * spans, and not at all the room that there is. */
 TEST(fam, large_blocks_are_found_with_few_reads)
