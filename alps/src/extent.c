@@ -379,11 +379,14 @@ static struct instance_run reserve_add(const struct instance *instance,
                 continue;
             fam_store_release(layout_state(l, run.first), span_tail(other.length));
             other.tailed += other.tailed == other.length;
+            other.backed += other.backed == other.length ? run.backed : 0;
             other.length += run.length;
             run = other;
         } else if (run.first + run.length == near->first) {
-            if (reserve_take(l, shard, i, span_tail(run.length), &other))
-                run.length += other.length;
+            if (!reserve_take(l, shard, i, span_tail(run.length), &other))
+                continue;
+            run.backed += run.backed == run.length ? other.backed : 0;
+            run.length += other.length;
         }
     }
     other.length = 0;
@@ -415,16 +418,19 @@ static int claim_reserved(struct instance *instance, struct instance_shard *shar
         found = reserve_take(l, shard, i, span_claimed(instance->owner), &run);
     if (found && run.length > count)
         reserve_put(instance, shard,
-                    (struct instance_run){
-                        .first = run.first + count, .length = run.length - count, .tailed = 1});
+                    (struct instance_run){.first = run.first + count,
+                                          .length = run.length - count,
+                                          .tailed = 1,
+                                          .backed = run.backed - min_u64(run.backed, count)});
     shard_unlock(shard);
     if (!found)
         return -ENOMEM;
     for (uint64_t k = run.tailed; k < count; k++)
         fam_store_release(layout_state(l, run.first + k), span_tail(k));
     *first = run.first;
-    /* Slabs leave a part of their spans as it was. */
-    int rc = layout_back(l, run.first, s->bytes);
+    /* Slabs leave a part of their spans as it was. What is known is not looked up: the zone's words
+     * are others', too. */
+    int rc = run.backed >= count ? 0 : layout_back(l, run.first, s->bytes);
     if (rc != 0)
         extent_give_back(instance, run.first, count);
     return rc;
@@ -650,10 +656,10 @@ void extent_give_back(struct instance *instance, uint64_t first, uint64_t count)
     }
 }
 
-void extent_release(struct instance *instance, uint64_t first, uint64_t count)
+static void release(struct instance *instance, uint64_t first, uint64_t count, uint64_t backed)
 {
     const struct layout *l = &instance->layout;
-    struct instance_run rest = {.first = first, .length = count, .tailed = count};
+    struct instance_run rest = {.first = first, .length = count, .tailed = count, .backed = backed};
     uint64_t most = __atomic_load_n(&instance->reserve_max, __ATOMIC_RELAXED); /* DRAM: */
     struct instance_shard *shard = count <= most ? shard_get(instance) : NULL;
     if (shard != NULL) {
@@ -667,6 +673,11 @@ void extent_release(struct instance *instance, uint64_t first, uint64_t count)
     }
     if (rest.length != 0)
         extent_give_back(instance, rest.first, rest.length);
+}
+
+void extent_release(struct instance *instance, uint64_t first, uint64_t count)
+{
+    release(instance, first, count, 0);
 }
 
 int extent_open(struct instance *instance)
@@ -800,7 +811,7 @@ int extent_free(struct instance *instance, uint64_t first, uint64_t state)
     if (!fam_cas(layout_state(l, first), &expected, span_claimed(instance->owner)))
         return -EALREADY;
     fam_store(&layout_record(l, first)->last_state, state);
-    extent_release(instance, first, count);
+    release(instance, first, count, count);
     return 0;
 }
 

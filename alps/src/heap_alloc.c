@@ -224,7 +224,7 @@ static __attribute__((noinline)) int free_slow(alps_heap_t *heap, alps_ptr_t blo
 {
     if (heap_is_current(heap)) {
         struct cache_slab *slab = cache_find(block);
-        if (slab != NULL ? cache_give(slab, block) : slab_free_owned(&heap->instance, block)) {
+        if (slab != NULL ? cache_give(slab, block) : slab_free_simple(&heap->instance, block)) {
             heap_verify(heap, block);
             return 0;
         }

@@ -11,6 +11,7 @@ struct instance_run {
     /* Of those in reserve: */
     uint64_t state;  /* of the first span */
     uint64_t tailed; /* spans from the first on that are its tails with the right distance */
+    uint64_t backed; /* spans from the first on that are known to have memory behind all of them */
 };
 struct instance_runs {
     unsigned count;

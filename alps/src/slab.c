@@ -490,13 +490,15 @@ int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, u
     return 0;
 }
 
-bool slab_free_owned(struct instance *instance, alps_ptr_t block)
+bool slab_free_simple(struct instance *instance, alps_ptr_t block)
 {
     const struct layout *l = &instance->layout;
     uint64_t span = layout_span_of(l, block);
     if (span >= l->span_count || !instance_has_touched(instance, layout_zone_of(l, span)))
         return false;
     uint64_t state = fam_load_acquire(layout_state(l, span));
+    if (span_kind(state) == SPAN_EXTENT)
+        return block == layout_span_offset(l, span) && extent_free(instance, span, state) == 0;
     if (span_kind(state) == SPAN_TAIL && span_distance(state) <= (span & (l->zone_spans - 1))) {
         span -= span_distance(state);
         state = fam_load_acquire(layout_state(l, span));

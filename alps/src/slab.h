@@ -142,9 +142,9 @@ void slab_announce_free(const struct layout *l, uint64_t span, uint64_t state);
  * slab has been recycled meanwhile: look again. May destroy an empty slab that nobody owns. */
 int slab_remote_free(struct instance *instance, uint64_t span, uint64_t state, uint64_t index);
 
-/* Frees a block of a slab that an instance owns, found in a zone where this one has been before.
- * false: it is not that simple, or there is no such block. */
-bool slab_free_owned(struct instance *instance, alps_ptr_t block);
+/* Frees a large block, or one of a slab that an instance owns, in a zone where this one has been
+ * before. false: it is not that simple, or there is no such block. */
+bool slab_free_simple(struct instance *instance, alps_ptr_t block);
 
 /* Leaves a hint that an unowned slab may have free blocks, unless it has one. */
 void slab_hint(struct instance *instance, uint64_t span, unsigned class);

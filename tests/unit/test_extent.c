@@ -113,9 +113,12 @@ static uint64_t reserved_spans(alps_heap_t *heap)
             CHECK_EQ(extent_claimed_length(l, run->first), run->length);
             CHECK_LE(1, run->tailed);
             CHECK_LE(run->tailed, run->length);
+            CHECK_LE(run->backed, run->length);
             for (uint64_t k = 0; k < run->length; k++) {
                 CHECK(!seen[run->first + k]);
                 seen[run->first + k] = true;
+                if (k < run->backed)
+                    CHECK(layout_span_backed(l, run->first + k, SPAN_SIZE));
                 if (k != 0 && k < run->tailed)
                     CHECK_EQ(inside_state(heap, run->first + k), span_tail(k));
             }

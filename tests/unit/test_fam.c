@@ -262,3 +262,39 @@ TEST(fam, threads_that_search_at_a_time_begin_apart)
     CHECK_EQ(c.cursor, layout_span_of(heap_layout(heap), block + 3 * MIB));
     CHECK_ERR(alps_heap_close(heap), 0);
 }
+
+struct watch {
+    const char *from, *to;
+    unsigned accesses;
+};
+
+static uint64_t watch(void *context, enum alps_fam_op op, uint64_t *word, uint64_t *expected,
+                      uint64_t value)
+{
+    struct watch *w = context;
+    w->accesses += (const char *)word >= w->from && (const char *)word < w->to;
+    return alps_fam_perform(op, word, expected, value);
+}
+
+/* Others write there when they get memory in the zone. */
+TEST(fam, large_blocks_from_the_reserve_leave_the_zone_alone)
+{
+    if (ALPS_PARANOID)
+        SKIP("a paranoid build looks at the metadata after each operation");
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, 64 * MIB), 0);
+    const struct layout_zone *zone = layout_zone(heap_layout(heap), 0);
+    struct watch w = {.from = (const char *)zone, .to = (const char *)(zone + 1)};
+    alps_ptr_t blocks[3];
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_NE(blocks[i] = alps_malloc(heap, 2 * MIB, ALPS_ANY_NODE), ALPS_NULL);
+    alps_fam_set_hook(watch, &w);
+    for (unsigned i = 0; i < 3; i++) /* runs are joined, and cut */
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_NE(blocks[i] = alps_malloc(heap, (i + 1) * MIB, ALPS_ANY_NODE), ALPS_NULL);
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_EQ(w.accesses, 0);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_ERR(alps_free(heap, blocks[i]), 0);
+    inside_check(heap);
+}
