@@ -66,6 +66,7 @@
 #define RESERVE_PART 4u      /* of the heap may be in reserve in all, half of that in a shard ... */
 #define SPANS_ENOUGH 131072u /* ... and of a heap of more than 8 GiB no more */
 #define GROWTH_PART 8u       /* of the heap at a time */
+#define LOOK_AT_SIZE 16u     /* of the heap, each so many searches */
 #define AHEAD 256u /* spans looked at beyond those that are claimed, to be noted as free */
 
 /* Of the thread's shard, from 1 on; 0: none yet. No call finds it. */
@@ -198,10 +199,10 @@ static unsigned shard_users(unsigned shard)
 }
 
 /* What there is for each, by the heap's size and the processes and threads that there are now. */
-static void set_shares(struct instance *instance)
+static void set_shares(struct instance *instance, uint64_t spans)
 {
     const struct layout *l = &instance->layout;
-    uint64_t spans = layout_present(l, SPANS_ENOUGH), parts = 0;
+    uint64_t parts = 0;
     for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
         parts += shard_users(i) != 0;
     parts = max_u64(parts * layout_slots_used(l), 2);
@@ -231,6 +232,21 @@ static unsigned own_shard(void)
             thread_shard = best + 1;
     }
     return thread_shard - 1;
+}
+
+/* Before a search. How large the heap is stands in each zone's header, where others change words, so
+ * that is looked up now and then. */
+static void look_at_shares(struct instance *instance)
+{
+    if (instance->shards == NULL)
+        return;
+    uint64_t *searches = &instance->shards[own_shard()].searches;
+    uint64_t count = __atomic_load_n(searches, __ATOMIC_RELAXED) + 1; /* DRAM: */
+    __atomic_store_n(searches, count, __ATOMIC_RELAXED);              /* DRAM: */
+    if (count % LOOK_AT_SIZE == 0)
+        set_shares(instance, layout_present(&instance->layout, SPANS_ENOUGH));
+    else
+        set_shares(instance, __atomic_load_n(&instance->spans, __ATOMIC_RELAXED)); /* DRAM: */
 }
 
 void extent_thread_end(void)
@@ -620,7 +636,7 @@ int extent_claim(struct instance *instance, uint64_t count, uint64_t bytes, uint
                          l->region.files[0].path, (unsigned long long)(count << SPAN_SHIFT));
     int rc = modulus == 1 ? claim_noted(instance, &s, node, first) : -ENOMEM;
     if (rc == -ENOMEM) {
-        set_shares(instance);
+        look_at_shares(instance);
         rc = search_zones(instance, &s, node, first);
     }
     if (rc == -ENOMEM) {
@@ -687,7 +703,7 @@ int extent_open(struct instance *instance)
     if (shards == MAP_FAILED)
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     instance->shards = shards;
-    set_shares(instance);
+    set_shares(instance, layout_present(&instance->layout, SPANS_ENOUGH));
     return 0;
 }
 
@@ -858,7 +874,7 @@ int extent_grow(struct instance *instance, uint64_t count)
                 return rc;
             wanted -= add;
         }
-        set_shares(instance);
+        set_shares(instance, layout_present(l, SPANS_ENOUGH));
         return 0;
     }
     return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);

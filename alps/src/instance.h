@@ -24,6 +24,7 @@ struct instance_shard {
     _Alignas(LAYOUT_LINE) uint32_t busy; /* a thread is at work on it */
     uint64_t number;                     /* of the run that came into the reserve last */
     uint64_t claims;                     /* by its threads */
+    uint64_t searches;                   /* for runs of which none of them knew */
     uint64_t seen[INSTANCE_SHARDS];      /* what claims was when they last looked at each other */
     uint64_t reserve_spans;
     struct instance_runs reserve;

@@ -298,3 +298,20 @@ TEST(fam, large_blocks_from_the_reserve_leave_the_zone_alone)
         CHECK_ERR(alps_free(heap, blocks[i]), 0);
     inside_check(heap);
 }
+
+/* With many nodes the zones' headers are in others' caches. */
+TEST(fam, a_search_does_not_look_at_all_zones)
+{
+    if (ALPS_PARANOID)
+        SKIP("a paranoid build looks at the metadata after each operation");
+    alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, MIB), 0);
+    const struct layout *l = heap_layout(heap);
+    struct watch w = {.from = (const char *)layout_zone(l, 8),
+                      .to = (const char *)layout_zone(l, l->zone_count)};
+    CHECK_NE(alps_malloc(heap, 64, ALPS_ANY_NODE), ALPS_NULL);
+    inside_forget_hints(heap);
+    alps_fam_set_hook(watch, &w);
+    CHECK_NE(alps_malloc(heap, 512 * KIB, ALPS_ANY_NODE), ALPS_NULL);
+    alps_fam_set_hook(NULL, NULL);
+    CHECK_EQ(w.accesses, 0);
+}
