@@ -234,8 +234,8 @@ static unsigned own_shard(void)
     return thread_shard - 1;
 }
 
-/* Before a search. How large the heap is stands in each zone's header, where others change words, so
- * that is looked up now and then. */
+/* Before a search. How large the heap is stands in each zone's header, where others change words,
+ * so that is looked up now and then. */
 static void look_at_shares(struct instance *instance)
 {
     if (instance->shards == NULL)
