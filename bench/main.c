@@ -582,17 +582,19 @@ static void name_choices(void)
 /* The same for a run on emulated memory, which only ALPS accesses. */
 static const char *settle_emulation(void)
 {
-    const uint64_t asked_for = chosen_backends;
+    uint64_t able = 0;
 
     if (counts || clock_choice != TEAM_CLOCK_WALL || limit_ns != LIMIT_NS || reference != NO_CHOICE)
         return "--emu counts accesses by one backend, and takes no --clock, --counters, --limit or "
                "--reference";
     for (unsigned b = 0; backends[b] != NULL; b++) {
-        const uint64_t bit = UINT64_C(1) << b;
-        if (strcmp(backends[b]->name, asked_for == bit ? "alps-to" : "alps") == 0)
-            chosen_backends = bit;
+        const bool is_alps = strcmp(backends[b]->name, "alps") == 0;
+        if (is_alps && chosen_backends == UINT64_MAX)
+            chosen_backends = UINT64_C(1) << b;
+        if (is_alps || strcmp(backends[b]->name, "alps-to") == 0)
+            able |= UINT64_C(1) << b;
     }
-    if (asked_for != UINT64_MAX && asked_for != chosen_backends)
+    if ((chosen_backends & ~able) != 0 || (chosen_backends & (chosen_backends - 1)) != 0)
         return "--emu takes the backend alps, or alps-to, alone: others make no accesses to "
                "emulated memory";
     return emu_launch_check(profile);

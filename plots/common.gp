@@ -49,8 +49,8 @@ machine = sprintf("%s, %s cores, alps %s%s", about("cpu_model"), about("cores"),
 array colours[10] = ["#123f6b", "#d2691e", "#2f9e44", "#8e44ad", "#808080", "#c0392b", "#0e9aa7", \
     "#b8860b", "#d6569e", "#4d4d00"]
 array points[10] = [7, 4, 9, 12, 6, 2, 5, 8, 13, 10]
-colour(i) = colours[1 + (i - 1) % 10]
-point(i) = points[1 + (i - 1) % 10]
+colour(i) = colours[1 + (i - 1) % |colours|]
+point(i) = points[1 + (i - 1) % |points|]
 
 set datafile separator comma
 set datafile missing ""

@@ -692,31 +692,35 @@ struct cache_slab *cache_adopt(struct cache *cache, uint64_t span, uint64_t stat
     return slab;
 }
 
+/* Whether a block of a held slab is in use, by the copy of A, and its index. */
+static bool find_used(struct cache_slab *slab, alps_ptr_t block, uint64_t *index)
+{
+    *index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
+    return *index < cache_class(slab)->blocks &&
+           (*cache_mirror(slab, (unsigned)(*index / 64)) >> (*index % 64) & 1) != 0;
+}
+
 bool cache_locate(struct cache_slab *slab, alps_ptr_t block, struct slab_place *place)
 {
     const struct cache *cache = alps_fast_thread_0.cache;
     const struct layout *l = &cache->pool->instance->layout;
-    const struct slab_class *c = cache_class(slab);
-    uint64_t index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
-    if (index >= c->blocks)
+    uint64_t index;
+    if (!find_used(slab, block, &index))
         return false;
     *place = (struct slab_place){
-        .span = slab->span, .state = slab->state, .index = index, .size = c->size};
+        .span = slab->span, .state = slab->state, .index = index, .size = cache_class(slab)->size};
     uint64_t r = fam_load_acquire(&layout_released(l, slab->span)->words[index / 32]);
-    uint64_t live = *cache_mirror(slab, (unsigned)(index / 64)) >> (index % 64);
-    return (live & ~(r >> (index % 32)) & 1) != 0;
+    return (r >> (index % 32) & 1) == 0;
 }
 
 bool cache_give(struct cache_slab *slab, alps_ptr_t block)
 {
     struct cache *cache = alps_fast_thread_0.cache;
-    uint64_t index = alps_fast_index(slab->fast.inverse, slab->fast.shift, block - slab->fast.base);
-    if (index >= cache_class(slab)->blocks)
+    uint64_t index;
+    if (!find_used(slab, block, &index))
         return false;
     unsigned w = (unsigned)(index / 64);
     uint64_t *mirror = cache_mirror(slab, w), bit = (uint64_t)1 << (index % 64);
-    if ((*mirror & bit) == 0)
-        return false;
     *mirror &= ~bit;
     ALPS_FAST_STORE(&slab->fast.allocated[w], *mirror);
     if (slab->has_committed) {

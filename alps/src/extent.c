@@ -198,17 +198,19 @@ static unsigned shard_users(unsigned shard)
     return __atomic_load_n(&users[shard], __ATOMIC_RELAXED); /* DRAM: */
 }
 
-/* What there is for each, by the heap's size and the processes and threads that there are now. */
-static void set_shares(struct instance *instance, uint64_t spans)
+/* What there is for each, by the heap's size and the processes and threads that there are now. The
+ * size stands in each zone's header, where others change words: look it up, or take what is known.
+ */
+static void set_shares(struct instance *instance, bool look)
 {
     const struct layout *l = &instance->layout;
-    uint64_t parts = 0;
+    uint64_t known = __atomic_load_n(&instance->spans, __ATOMIC_RELAXED); /* DRAM: */
+    uint64_t spans = look ? layout_present(l, SPANS_ENOUGH) : known, parts = 0;
     for (unsigned i = 0; i < INSTANCE_SHARDS; i++)
         parts += shard_users(i) != 0;
     parts = max_u64(parts * layout_slots_used(l), 2);
     /* All threads read these: they are written only when they change. */
-    if (spans == __atomic_load_n(&instance->spans, __ATOMIC_RELAXED) && /* DRAM: */
-        parts == __atomic_load_n(&instance->parts, __ATOMIC_RELAXED))   /* DRAM: */
+    if (spans == known && parts == __atomic_load_n(&instance->parts, __ATOMIC_RELAXED)) /* DRAM: */
         return;
     uint64_t reserve_max = l->durable ? 0 : spans / RESERVE_PART / parts;
     __atomic_store_n(&instance->spans, spans, __ATOMIC_RELAXED);             /* DRAM: */
@@ -234,8 +236,7 @@ static unsigned own_shard(void)
     return thread_shard - 1;
 }
 
-/* Before a search. How large the heap is stands in each zone's header, where others change words,
- * so that is looked up now and then. */
+/* Before a search: looks the size up now and then. */
 static void look_at_shares(struct instance *instance)
 {
     if (instance->shards == NULL)
@@ -243,10 +244,7 @@ static void look_at_shares(struct instance *instance)
     uint64_t *searches = &instance->shards[own_shard()].searches;
     uint64_t count = __atomic_load_n(searches, __ATOMIC_RELAXED) + 1; /* DRAM: */
     __atomic_store_n(searches, count, __ATOMIC_RELAXED);              /* DRAM: */
-    if (count % LOOK_AT_SIZE == 0)
-        set_shares(instance, layout_present(&instance->layout, SPANS_ENOUGH));
-    else
-        set_shares(instance, __atomic_load_n(&instance->spans, __ATOMIC_RELAXED)); /* DRAM: */
+    set_shares(instance, count % LOOK_AT_SIZE == 0);
 }
 
 void extent_thread_end(void)
@@ -703,7 +701,7 @@ int extent_open(struct instance *instance)
     if (shards == MAP_FAILED)
         return error_set(ENOMEM, "no memory for this process's own book-keeping");
     instance->shards = shards;
-    set_shares(instance, layout_present(&instance->layout, SPANS_ENOUGH));
+    set_shares(instance, true);
     return 0;
 }
 
@@ -874,7 +872,7 @@ int extent_grow(struct instance *instance, uint64_t count)
                 return rc;
             wanted -= add;
         }
-        set_shares(instance, layout_present(l, SPANS_ENOUGH));
+        set_shares(instance, true);
         return 0;
     }
     return error_set(ENOMEM, "%s: the heap is full and cannot grow", l->region.files[0].path);

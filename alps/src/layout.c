@@ -823,16 +823,11 @@ static int back_words(struct layout *l, const void *first, uint64_t bytes)
     return region_back(&l->region, (uint64_t)((const char *)first - l->region.base), bytes);
 }
 
-static bool is_recorded(const struct layout *l, uint64_t span)
-{
-    return (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0;
-}
-
 /* Backs the metadata of chunks in a row in one zone. */
 static int back_records(struct layout *l, uint64_t first, uint64_t count)
 {
     fam_word_t *meta = &layout_zone(l, layout_zone_of(l, first))->meta;
-    int rc = 0;
+    int rc;
     if (fam_load_acquire(meta) == 0) {
         rc = back_words(l, layout_meta(l, first), l->zone_spans * sizeof(fam_word_t));
         if (rc != 0)
@@ -843,27 +838,30 @@ static int back_records(struct layout *l, uint64_t first, uint64_t count)
     rc = back_words(l, layout_record(l, first), count * sizeof(struct layout_record));
     if (rc == 0)
         rc = back_words(l, layout_released(l, first), count * sizeof(struct layout_released));
-    for (uint64_t i = 0; i < count && rc == 0; i += (uint64_t)1 << l->chunk_shift) {
-        fam_or(layout_recorded(l, first + i), layout_chunk_bit(l, first + i));
-        layout_persist(l, layout_recorded(l, first + i));
+    if (rc != 0)
+        return rc;
+    for (uint64_t at = first; at < first + count; at += (uint64_t)1 << l->chunk_shift) {
+        fam_or(layout_recorded(l, at), layout_chunk_bit(l, at));
+        layout_persist(l, layout_recorded(l, at));
     }
-    return rc;
+    return 0;
 }
 
 int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
 {
     const uint64_t end = first + count, chunk = (uint64_t)1 << l->chunk_shift;
-    for (uint64_t at = first & ~(chunk - 1); at < end; at += chunk) {
-        if (is_recorded(l, at))
+    uint64_t spans;
+    for (uint64_t at = first & ~(chunk - 1); at < end; at += spans) {
+        spans = chunk;
+        if (layout_is_recorded(l, at))
             continue;
         /* As many at a time as lack theirs. */
-        uint64_t spans = chunk, zone = l->zone_spans - (at & (l->zone_spans - 1));
-        while (spans < min_u64(zone, end - at) && !is_recorded(l, at + spans))
+        const uint64_t most = min_u64(l->zone_spans - (at & (l->zone_spans - 1)), end - at);
+        while (spans < most && !layout_is_recorded(l, at + spans))
             spans += chunk;
         int rc = back_records(l, at, spans);
         if (rc != 0)
             return rc;
-        at += spans - chunk;
     }
     return 0;
 }

@@ -506,11 +506,15 @@ static inline fam_word_t *layout_backed(const struct layout *l, uint64_t span)
 {
     return &layout_zone(l, layout_zone_of(l, span))->backed[layout_chunk(l, span) >> 6];
 }
+/* Whether there is memory behind the records of a span's chunk. */
+static inline bool layout_is_recorded(const struct layout *l, uint64_t span)
+{
+    return (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0;
+}
 /* Whether all metadata of a span can be read: it exists, and its chunk was used. */
 static inline bool layout_span_known(const struct layout *l, uint64_t span)
 {
-    return span < l->span_count &&
-           (fam_load_acquire(layout_recorded(l, span)) & layout_chunk_bit(l, span)) != 0 &&
+    return span < l->span_count && layout_is_recorded(l, span) &&
            (span & (l->zone_spans - 1)) < fam_load(&layout_zone(l, layout_zone_of(l, span))->spans);
 }
 /* Whether there is memory behind the first bytes of a span. */

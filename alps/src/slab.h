@@ -80,7 +80,7 @@ uint64_t slab_backed_bytes(const struct layout *l, uint64_t span, unsigned class
 /* Frees blocks of word w of an owned slab as others do: by R, for the next fold. */
 void slab_release_blocks(const struct layout *l, uint64_t span, unsigned w, uint64_t blocks);
 
-/* The same for one block. */
+/* The same for one block, for good when it returns. */
 static inline void slab_release_block(const struct layout *l, uint64_t span, uint64_t index)
 {
     slab_release_blocks(l, span, (unsigned)(index / 64), (uint64_t)1 << (index % 64));
