@@ -8,6 +8,9 @@ name=$(basename "$driver")
 . "$(dirname "$0")/../support/program.sh"
 . "$(dirname "$0")/../../mpi/env.sh"
 export EMU_BASE_NS=100 # a busy machine's latency is not to be measured
+# When a job fails Open MPI kills what is left of it, after a time in which it does nothing else.
+grace=OMPI_MCA_odls_base_sigkill_timeout # the seconds
+export $grace=0
 export TMPDIR=$dir/tmp # Open MPI's session directories
 mkdir "$TMPDIR"
 
@@ -49,11 +52,13 @@ heaps() {
 }
 heaps_before=$(heaps)
 
-# start OPTION...: starts a job of three ranks that would take long, waits until it works, and sets
-# job.
+# start SECONDS OPTION...: starts a job of three ranks that would take long, waits until it works,
+# and sets job. Its ranks have some seconds to end when they are to.
 start() {
+    local seconds=$1
+    shift
     : >"$dir/out"
-    "$mpirun" -np 3 "$driver" --duration 100s --json "$dir/json-lines" "$@" \
+    env $grace="$seconds" "$mpirun" -np 3 "$driver" --duration 100s --json "$dir/json-lines" "$@" \
         >"$dir/out" 2>"$dir/err" </dev/null &
     job=$!
     until grep -q '^# ' "$dir/out"; do
@@ -62,15 +67,29 @@ start() {
     done
 }
 
+# ended PID: it has, and has let go of its files.
+ended() {
+    local state
+    state=$(ps -o state= -p "$1") || return 0
+    [ "$state" = Z ]
+}
+
 # kill_ranks PATTERN: all of them at once, when the statistics of the heap $dir/kept match.
 kill_ranks() {
+    local pid pids
     until "$tool" stat --json "$dir/kept" 2>/dev/null | grep -q "$1"; do
         kill -0 "$job" 2>/dev/null || break
         sleep 0.05
     done
-    pkill -KILL -P "$job" -f "$driver --duration 100s"
+    mapfile -t pids < <(pgrep -P "$job" -f "$driver --duration 100s")
+    kill -KILL "${pids[@]}"
     wait "$job"
     job=
+    for pid in "${pids[@]}"; do
+        until ended "$pid"; do
+            sleep 0.05
+        done
+    done
     while [ -n "$(processes "$name --worker")" ]; do # they die with their ranks
         sleep 0.05
     done
@@ -105,13 +124,13 @@ count_mark() {
 dies_well() {
     local delay victim pid marks=0
     for delay in 0 0.05 0.3; do
-        start "$@"
+        start 1 "$@"
         sleep "$delay"
         kill -TERM "$job"
         ends
         count_mark
     done
-    start "$@"
+    start 1 "$@"
     sleep 0.2
     kill -INT "$job"
     ends
@@ -119,7 +138,7 @@ dies_well() {
     checks=$((checks + 1))
     [ "$marks" -gt 0 ] || complain "no interrupted run has said that it is incomplete"
     for victim in 0 2; do
-        start "$@"
+        start 0 "$@"
         sleep 0.3
         pid=$(pgrep -f "$driver --duration 100s" -P "$job" | sed -n "$((victim + 1))p")
         kill -KILL "$pid" || complain "no rank $victim to kill"

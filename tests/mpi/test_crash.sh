@@ -143,7 +143,7 @@ rm "$dir/foreign" "$dir/foreign.shared"
 
 # killed_job: leaves a heap and a journal.
 killed_job() {
-    start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --keep
+    start 0 --blocks 500 --kill-interval 3ms --heap "$dir/kept" --keep
     sleep "0.$((RANDOM % 9))"
     kill_ranks '"live_blocks":[1-9][0-9]'
 }

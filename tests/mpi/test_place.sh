@@ -81,7 +81,7 @@ run 0 "$tool" destroy --yes "$file"
 
 ln "$file" "$dir/kept" # as kill_ranks calls it
 for number in 1 3; do
-    start --blocks 500 --kill-interval 3ms --heap "$dir/kept" --in-place --keep
+    start 0 --blocks 500 --kill-interval 3ms --heap "$dir/kept" --in-place --keep
     kill_ranks '"live_blocks":[1-9][0-9]'
     ranks 0 "$number" --recover --heap "$dir/kept" --in-place --json "$dir/json-lines"
     equals "jobs taken over" \

@@ -244,7 +244,7 @@ equals "blocks in a kept heap" "$(field live_blocks)" 0
 dies_well --blocks 1000
 
 # A heap that is to be kept outlives all ranks. Each has a thousand blocks once it works.
-start --blocks 1000 --heap "$dir/kept" --keep
+start 0 --blocks 1000 --heap "$dir/kept" --keep
 kill_ranks '"live_blocks":[3-9][0-9]\{3\},.*"instances":3'
 run 0 "$tool" recover --json "$dir/kept"
 equals "ranks recovered" "$(field recovered)" 3
