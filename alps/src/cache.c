@@ -105,12 +105,23 @@ static void *pool_map_locked(struct cache_pool *pool, size_t bytes)
 
 /* ---- records ---- */
 
+/* Fetches one that will be written soon, if there is one. */
+static void record_fetch(const struct cache_slab *slab)
+{
+    if (slab == NULL)
+        return;
+    __builtin_prefetch(slab, 1);
+    __builtin_prefetch(&slab->fast, 1);
+    __builtin_prefetch(&slab->fast + 1, 1);
+}
+
 static struct cache_slab *record_new(struct cache *cache, unsigned words)
 {
     unsigned kind = words > FEW_WORDS;
     struct cache_slab *slab = cache->unused[kind];
     if (slab != NULL) {
         cache->unused[kind] = slab->next;
+        record_fetch(slab->next);
         return slab;
     }
     size_t bytes = align_up(offsetof(struct cache_slab, fast) + sizeof slab->fast +
@@ -482,9 +493,17 @@ static bool find_released(struct cache *cache, struct cache_bin *bin)
     struct cache_slab *slab = bin->full.first;
     if (slab == NULL)
         return false;
-    bool free = fold_held(cache, slab) < cache_class(slab)->blocks;
+    const struct layout *l = &cache->pool->instance->layout;
+    bool free = slab_any_released(l, slab->span, slab->class) &&
+                fold_held(cache, slab) < cache_class(slab)->blocks;
     list_remove(cache, slab);
     list_add(cache, free ? &bin->partial : &bin->full, slab);
+    /* What the next two turns need is in no cache of the processor's, as a rule. */
+    const struct cache_slab *next = bin->full.first;
+    if (next != NULL) {
+        record_fetch(next->next);
+        __builtin_prefetch(layout_released(l, next->span)->words);
+    }
     return free;
 }
 

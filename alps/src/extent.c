@@ -349,6 +349,22 @@ static unsigned runs_find(const struct layout *l, const struct instance_runs *r,
     return best;
 }
 
+/* Fetches what a slab of one span there will read and change first, if the next one takes the run
+ * that would do best now: there are many of those, and little of it is in a processor's cache. */
+static void fetch_next(const struct layout *l, const struct instance_runs *r)
+{
+    unsigned i = runs_find(l, r, 1, ALPS_ANY_NODE);
+    if (i == r->count)
+        return;
+    const uint64_t first = r->runs[i].first;
+    const struct layout_record *record = layout_record(l, first);
+    fam_prepare(layout_state(l, first));
+    fam_prepare(&record->incarnation);
+    fam_prepare(record->allocated);
+    fam_prepare(record->committed);
+    fam_prepare(layout_released(l, first)->words);
+}
+
 static void set_reserve_spans(struct instance_shard *shard, uint64_t spans)
 {
     __atomic_store_n(&shard->reserve_spans, spans, __ATOMIC_RELAXED); /* DRAM: */
@@ -436,6 +452,8 @@ static int claim_reserved(struct instance *instance, struct instance_shard *shar
                                           .length = run.length - count,
                                           .tailed = 1,
                                           .backed = run.backed - min_u64(run.backed, count)});
+    if (count == 1)
+        fetch_next(l, reserve);
     shard_unlock(shard);
     if (!found)
         return -ENOMEM;
@@ -465,6 +483,8 @@ static int claim_hinted(struct instance *instance, struct instance_shard *shard,
             if (run.length > count)
                 hints_add(hints, run.first + count, run.length - count);
         }
+        if (count == 1)
+            fetch_next(&instance->layout, hints);
         shard_unlock(shard);
         if (run.length == 0)
             break;
@@ -493,8 +513,10 @@ static int claim_noted(struct instance *instance, const struct search *s, int no
     for (unsigned i = 0; i < INSTANCE_SHARDS && rc != 0; i++) {
         struct instance_shard *shard = &instance->shards[i];
         uint64_t claims = count_claims(shard);
-        uint64_t before = __atomic_exchange_n(&own->seen[i], claims, __ATOMIC_RELAXED); /* DRAM: */
-        if (before == claims)
+        uint64_t before = __atomic_load_n(&own->seen[i], __ATOMIC_RELAXED); /* DRAM: */
+        if (before != claims)
+            __atomic_store_n(&own->seen[i], claims, __ATOMIC_RELAXED); /* DRAM: */
+        else
             rc = claim_reserved(instance, shard, s, node, first);
     }
     return rc == 0 ? 0 : claim_hinted(instance, own, s, node, first);

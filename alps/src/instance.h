@@ -5,7 +5,7 @@
 #include "layout.h"
 
 /* Runs of spans; no two of a set overlap. */
-#define INSTANCE_RUNS 64u
+#define INSTANCE_RUNS 128u
 struct instance_run {
     uint64_t first, length;
     /* Of those in reserve: */
