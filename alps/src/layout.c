@@ -823,6 +823,20 @@ static int back_words(struct layout *l, const void *first, uint64_t bytes)
     return region_back(&l->region, (uint64_t)((const char *)first - l->region.base), bytes);
 }
 
+/* Says that there is memory behind the records of chunks in a row in one zone. */
+static void set_recorded(struct layout *l, uint64_t first, uint64_t count)
+{
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift;
+    for (uint64_t at = first, end = first + count; at < end;) {
+        fam_word_t *word = layout_recorded(l, at);
+        uint64_t bits = 0;
+        for (; at < end && layout_recorded(l, at) == word; at += chunk)
+            bits |= layout_chunk_bit(l, at);
+        fam_or(word, bits);
+        layout_persist(l, word);
+    }
+}
+
 /* Backs the metadata of chunks in a row in one zone. */
 static int back_records(struct layout *l, uint64_t first, uint64_t count)
 {
@@ -838,27 +852,35 @@ static int back_records(struct layout *l, uint64_t first, uint64_t count)
     rc = back_words(l, layout_record(l, first), count * sizeof(struct layout_record));
     if (rc == 0)
         rc = back_words(l, layout_released(l, first), count * sizeof(struct layout_released));
-    if (rc != 0)
-        return rc;
-    for (uint64_t at = first; at < first + count; at += (uint64_t)1 << l->chunk_shift) {
-        fam_or(layout_recorded(l, at), layout_chunk_bit(l, at));
-        layout_persist(l, layout_recorded(l, at));
-    }
-    return 0;
+    if (rc == 0)
+        set_recorded(l, first, count);
+    return rc;
 }
+
+/* Whether there is memory behind the records of a part of a zone; its bits are in one word. */
+static bool part_is_recorded(const struct layout *l, uint64_t first, uint64_t part)
+{
+    const unsigned chunks = (unsigned)(part >> l->chunk_shift); /* no more than PART_SPANS */
+    const uint64_t bits = layout_chunk_bit(l, first) * (((uint64_t)1 << chunks) - 1);
+    return (fam_load_acquire(layout_recorded(l, first)) & bits) == bits;
+}
+
+/* Chunks may be small: records come by more of them, for which a few pages do. */
+#define PART_SPANS 16u
 
 int layout_back_meta(struct layout *l, uint64_t first, uint64_t count)
 {
     const uint64_t end = first + count, chunk = (uint64_t)1 << l->chunk_shift;
+    const uint64_t part = max_u64(chunk, min_u64(PART_SPANS, l->zone_spans));
     uint64_t spans;
-    for (uint64_t at = first & ~(chunk - 1); at < end; at += spans) {
-        spans = chunk;
-        if (layout_is_recorded(l, at))
+    for (uint64_t at = first & ~(part - 1); at < end; at += spans) {
+        spans = part;
+        if (part_is_recorded(l, at, part))
             continue;
         /* As many at a time as lack theirs. */
         const uint64_t most = min_u64(l->zone_spans - (at & (l->zone_spans - 1)), end - at);
-        while (spans < most && !layout_is_recorded(l, at + spans))
-            spans += chunk;
+        while (spans < most && !part_is_recorded(l, at + spans, part))
+            spans += part;
         int rc = back_records(l, at, spans);
         if (rc != 0)
             return rc;

@@ -246,32 +246,38 @@ TEST(layout, records_of_a_run_are_asked_for_at_once)
 {
     alps_heap_t *heap = inside_open(inside_create(64 * MIB, 64 * MIB, 0), 0);
     struct layout *l = heap_layout(heap);
-    const uint64_t chunk = (uint64_t)1 << l->chunk_shift, first = 20 * chunk + chunk / 2;
-    const uint64_t count = 8 * chunk;
+    const uint64_t chunk = (uint64_t)1 << l->chunk_shift, part = 16, first = 2 * part + part / 2;
+    uint64_t count = 3 * part;
+    CHECK_LE(chunk, part);
     CHECK_ERR(layout_back_meta(l, 0, 1), 0);
+    CHECK(layout_span_known(l, part - 1) && !layout_span_known(l, part));
     asked = 0;
     CHECK_ERR(layout_back_meta(l, first, count), 0);
     CHECK_EQ(asked, 2); /* records, and what others release */
     CHECK(layout_span_known(l, first) && layout_span_known(l, first + count - 1));
-    CHECK(!layout_span_known(l, first - chunk) && !layout_span_known(l, first + count + chunk));
+    CHECK(!layout_span_known(l, first - part) && !layout_span_known(l, first + count + part - 1));
     CHECK_ERR(layout_back_meta(l, first, count), 0);
     CHECK_EQ(asked, 2);
 
+    /* Around parts that have theirs, and where only some of a part have. */
+    CHECK_ERR(layout_back_meta(l, first - part, count + 2 * part), 0);
+    CHECK_EQ(asked, 6);
+    CHECK(layout_span_known(l, first - part));
+    CHECK(layout_span_known(l, first + count + part - 1));
+    fam_and(layout_recorded(l, first), ~layout_chunk_bit(l, first));
+    CHECK_ERR(layout_back_meta(l, first + part / 4, 1), 0);
+    CHECK_EQ(asked, 8);
+    CHECK(layout_span_known(l, first));
+
     asked = 0;
+    count = 8 * chunk;
     CHECK_ERR(layout_back(l, first, (count << SPAN_SHIFT) - 1), 0);
-    CHECK_EQ(asked, 9);
+    CHECK_EQ(asked, 8);
     for (uint64_t span = first; span < first + count; span++)
         CHECK(layout_span_backed(l, span, SPAN_SIZE));
     CHECK(!layout_span_backed(l, first - 1, 1) && !layout_span_backed(l, first + count, 1));
     CHECK_ERR(layout_back(l, first, count << SPAN_SHIFT), 0);
-    CHECK_EQ(asked, 9);
-
-    /* Around chunks that have theirs. */
-    asked = 0;
-    CHECK_ERR(layout_back_meta(l, first - 3 * chunk, count + 6 * chunk), 0);
-    CHECK_EQ(asked, 4);
-    CHECK(layout_span_known(l, first - 3 * chunk));
-    CHECK(layout_span_known(l, first + count + 3 * chunk));
+    CHECK_EQ(asked, 8);
 }
 
 TEST(layout, a_large_chunk_gets_its_memory_part_by_part)
