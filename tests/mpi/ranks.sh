@@ -41,7 +41,7 @@ left() {
     local file pid
     find /dev/shm -maxdepth 1 "$@" | sort | while read -r file; do
         pid=$(sed -n 's/.*\/alps-mpi-[a-z]*\.\([0-9]*\)-.*/\1/p' <<<"$file")
-        if [ -z "$pid" ] || ! [ -d "/proc/$pid" ]; then
+        if [ -z "$pid" ] || ! grep -qs '^alps-mpi' "/proc/$pid/comm"; then
             echo "$file"
         fi
     done

@@ -72,7 +72,7 @@ says '^RESULT: FAIL$'
 
 # Nothing is left of a job that is interrupted.
 for _ in 1 2; do
-    "$fake" -- "$driver" --duration 100s >"$dir/out" 2>"$dir/err" &
+    env $grace=1 "$fake" -- "$driver" --duration 100s >"$dir/out" 2>"$dir/err" &
     job=$!
     until grep -q '^# ' "$dir/out"; do
         kill -0 "$job" 2>/dev/null || break
